@@ -1,0 +1,163 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type DType,
+  fusedRmsNorm,
+  grad,
+  groupedExperts,
+  groupedExpertsReference,
+  manualSeed,
+  randint,
+  randn,
+  rmsNormReference,
+  swiglu,
+  swigluReference,
+  type Tensor,
+  tensor,
+  tokenKl,
+  tokenKlReference,
+  tokenLogprobs,
+  tokenLogprobsReference,
+} from './index.js';
+
+/** Relative error ‖a − b‖ / ‖b‖ (absolute when b is zero). */
+function error(a: Tensor, b: Tensor): number {
+  const difference = a.to('float64').sub(b.to('float64')).norm().item();
+  const size = b.to('float64').norm().item();
+  return size === 0 ? difference : difference / size;
+}
+
+const TOLERANCE: Partial<Record<DType, number>> = { float64: 1e-12, float32: 2e-6, bfloat16: 2e-2, float16: 4e-3 };
+
+/** Forward and all gradients of `fused` against `reference` computed in float64 on the same (rounded) inputs. */
+function compare(
+  dtype: DType,
+  inputs: Tensor[],
+  fused: (...x: Tensor[]) => Tensor,
+  reference: (...x: Tensor[]) => Tensor,
+) {
+  const low = inputs.map((x) => Object.assign(x.to(dtype).detach().clone(), {}));
+  const high = low.map((x) => x.to('float64').detach().clone());
+  for (const x of [...low, ...high]) x.requiresGrad = true;
+  const a = fused(...low);
+  const b = reference(...high);
+  const tolerance = TOLERANCE[dtype] ?? 0;
+  expect(a.shape).toEqual(b.shape);
+  expect(error(a, b)).toBeLessThan(tolerance);
+  const direction = randn(b.shape, { dtype: 'float64' });
+  const da = grad([a], low, { gradients: [direction.to(a.dtype)] });
+  const db = grad([b], high, { gradients: [direction] });
+  for (let i = 0; i < da.length; i++) expect(error(da[i] as Tensor, db[i] as Tensor)).toBeLessThan(tolerance * 2);
+}
+
+const dtypes: DType[] = ['float64', 'float32', 'bfloat16', 'float16'];
+
+describe('fused operators agree with their plain references, forward and backward', () => {
+  for (const dtype of dtypes) {
+    for (const shape of [
+      [7, 10],
+      [1, 2],
+      [2, 3, 128],
+      [0, 8],
+    ]) {
+      it(`swiglu ${dtype} [${shape}]`, () => {
+        manualSeed(1);
+        compare(dtype, [randn(shape)], swiglu, swigluReference);
+      });
+    }
+    for (const shape of [
+      [5, 16],
+      [1, 2],
+      [2, 300, 96],
+      [0, 8],
+    ]) {
+      it(`rms_norm ${dtype} [${shape}]`, () => {
+        manualSeed(2);
+        compare(
+          dtype,
+          [randn(shape), randn([shape.at(-1) as number])],
+          (x, w) => fusedRmsNorm(x, w, 1e-6),
+          (x, w) => rmsNormReference(x, w, 1e-6),
+        );
+      });
+    }
+    for (const [tokens, experts, topK] of [
+      [17, 4, 2],
+      [1, 4, 1],
+      [3, 8, 2],
+      [0, 4, 2],
+      [64, 3, 3],
+    ] as const) {
+      it(`grouped_experts ${dtype}: ${tokens} tokens, ${experts} experts, top ${topK}`, () => {
+        manualSeed(3);
+        // Distinct experts per token; with few tokens some experts get none.
+        const indices = randn([tokens, experts]).topk(topK)[1];
+        compare(
+          dtype,
+          [randn([tokens, 12]), randn([tokens, topK]), randn([experts, 10, 12]), randn([experts, 12, 5])],
+          (x, w, g, d) => groupedExperts(x, indices, w, g, d),
+          (x, w, g, d) => groupedExpertsReference(x, indices, w, g, d),
+        );
+      });
+    }
+  }
+  for (const dtype of ['float64', 'float32', 'bfloat16'] as const) {
+    for (const [rows, chunk, temperature] of [
+      [13, 4, 1],
+      [1, 1024, 0.7],
+      [8, 8, 2],
+      [0, 4, 1],
+    ] as const) {
+      it(`token_logprobs ${dtype}: ${rows} rows in chunks of ${chunk}, T=${temperature}`, () => {
+        manualSeed(4);
+        const targets = randint(0, 37, [rows]).to('int64');
+        const inputs = [randn([rows, 9]), randn([37, 9])];
+        compare(
+          dtype,
+          inputs,
+          (h, w) => tokenLogprobs(h, w, targets, { temperature, chunk })[0],
+          (h, w) => tokenLogprobsReference(h, w, targets, { temperature })[0],
+        );
+        const [h, w] = inputs.map((x) => x.to(dtype)) as [Tensor, Tensor];
+        const entropy = tokenLogprobs(h, w, targets, { temperature, chunk })[1];
+        const expected = tokenLogprobsReference(h.to('float64'), w.to('float64'), targets, { temperature })[1];
+        expect(error(entropy, expected)).toBeLessThan(TOLERANCE[dtype] as number);
+        expect(entropy.requiresGrad).toBe(false);
+      });
+      it(`token_kl ${dtype}: ${rows} rows in chunks of ${chunk}, T=${temperature}`, () => {
+        manualSeed(5);
+        const reference = randn([rows, 6], { dtype: 'float64' });
+        const head = randn([37, 6], { dtype: 'float64' });
+        compare(
+          dtype,
+          [randn([rows, 9]), randn([37, 9])],
+          (h, w) => tokenKl(h, w, reference.to(dtype), head.to(dtype), { temperature, chunk }),
+          (h, w) =>
+            tokenKlReference(h, w, reference.to(dtype).to('float64'), head.to(dtype).to('float64'), { temperature }),
+        );
+      });
+    }
+  }
+
+  it('hand-computed: swiglu([1, 2]) = silu(1) · 2, rms_norm([3, 4]) = [3, 4] / sqrt(12.5)', () => {
+    expect(swiglu(tensor([1, 2])).item()).toBeCloseTo((2 * 1) / (1 + Math.exp(-1)), 6);
+    const y = fusedRmsNorm(tensor([3, 4]), tensor([1, 2]), 0).numbers();
+    expect(y[0]).toBeCloseTo(3 / Math.sqrt(12.5), 6);
+    expect(y[1]).toBeCloseTo(8 / Math.sqrt(12.5), 6);
+  });
+
+  it('names what is wrong: an expert that does not exist, a target beyond the vocabulary', () => {
+    expect(() =>
+      groupedExperts(
+        randn([1, 2]),
+        tensor([[5]], { dtype: 'int64' }),
+        randn([1, 1]),
+        randn([2, 2, 2]),
+        randn([2, 2, 1]),
+      ),
+    ).toThrow(/expert 5 of 2/);
+    expect(() => tokenLogprobs(randn([1, 2]), randn([3, 2]), tensor([3], { dtype: 'int64' }))).toThrow(
+      /targets must lie in \[0, 3\), got 3 to 3/,
+    );
+    expect(() => swiglu(randn([2, 3]))).toThrow(/last dimension must be even/);
+  });
+});

@@ -1,0 +1,93 @@
+import { callAny, callTensor, lazy } from './operator.js';
+import type { Tensor } from './tensor.js';
+
+/**
+ * Fused operators of this package (native/kernels/), with gradients. Each has its plain reference in reference.ts,
+ * against which it is tested forward and backward.
+ */
+
+// Slots of the table of resolved operators, apart from those of the generated methods (which count up from 0).
+const SWIGLU = 100_000;
+const RMS_NORM = 100_001;
+const GROUPED_EXPERTS = 100_002;
+const TOKEN_LOGPROBS = 100_003;
+const TOKEN_KL = 100_004;
+
+/** silu(gate) · up for a projection that holds both side by side: [..., 2I] → [..., I] (arXiv 2002.05202). */
+export function swiglu(gateUp: Tensor): Tensor {
+  return callTensor(lazy(SWIGLU, 'dunwu::swiglu'), gateUp);
+}
+
+/** weight · x / sqrt(mean(x²) + eps) over the last dimension; weight [last dimension] (arXiv 1910.07467). */
+export function fusedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
+  return callTensor(lazy(RMS_NORM, 'dunwu::rms_norm'), x, weight, eps);
+}
+
+/**
+ * The routed experts of a mixture-of-experts layer (DeepSeekMoE, arXiv 2401.06066, eq. 3):
+ * y_n = Σ_k weights[n, k] · down[e] · swiglu(gate_up[e] · x_n), e = indices[n, k].
+ *
+ * @param x [tokens, hidden]
+ * @param indices int64 [tokens, top_k]
+ * @param weights [tokens, top_k]
+ * @param gateUp [experts, 2 · inner, hidden]
+ * @param down [experts, hidden, inner]
+ * @returns [tokens, hidden]
+ */
+export function groupedExperts(x: Tensor, indices: Tensor, weights: Tensor, gateUp: Tensor, down: Tensor): Tensor {
+  return callTensor(lazy(GROUPED_EXPERTS, 'dunwu::grouped_experts'), x, indices, weights, gateUp, down);
+}
+
+export interface HeadOptions {
+  /** Logits are divided by it before the softmax; default 1. */
+  readonly temperature?: number;
+  /** Tokens whose logits exist at one time; default 1024. */
+  readonly chunk?: number;
+}
+
+/**
+ * log softmax(hidden · weightᵀ / temperature)[target] per token, and the entropy of each distribution in nats.
+ * The [tokens, vocabulary] logits are never held in full. The entropies carry no gradient.
+ *
+ * @param hidden [tokens, hidden]
+ * @param weight [vocabulary, hidden]
+ * @param targets int64 [tokens]
+ * @returns [log-probabilities, entropies], float32 [tokens] each (float64 for float64)
+ */
+export function tokenLogprobs(
+  hidden: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  { temperature = 1, chunk = 1024 }: HeadOptions = {},
+): [Tensor, Tensor] {
+  return callAny(lazy(TOKEN_LOGPROBS, 'dunwu::token_logprobs'), hidden, weight, targets, temperature, chunk) as [
+    Tensor,
+    Tensor,
+  ];
+}
+
+/**
+ * Exact KL(policy ‖ reference) per token over the whole vocabulary, chunk by chunk:
+ * Σ_v p_v (log p_v − log q_v). Gradients flow to the policy only.
+ *
+ * @param hidden the policy's [tokens, hidden]; `weight` its head [vocabulary, hidden]
+ * @param referenceHidden the reference's [tokens, hidden']; `referenceWeight` its head [vocabulary, hidden']
+ * @returns float32 [tokens]
+ */
+export function tokenKl(
+  hidden: Tensor,
+  weight: Tensor,
+  referenceHidden: Tensor,
+  referenceWeight: Tensor,
+  { temperature = 1, chunk = 1024 }: HeadOptions = {},
+): Tensor {
+  return callTensor(
+    lazy(TOKEN_KL, 'dunwu::token_kl'),
+    hidden,
+    weight,
+    referenceHidden,
+    referenceWeight,
+    temperature,
+    chunk,
+  );
+}
