@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { EXIT, errorMessage, exitCode } from './errors.js';
+import { type RecipeParts, registerRun } from './run.js';
+
+export interface ProgramSettings {
+  /** Instead of the product's own kinds of stages. */
+  readonly parts?: () => Promise<RecipeParts>;
+}
+
+/**
+ * The `dunwu` command. A command is a module `cli/<name>.ts` that exports `register<Name>(program)`; it imports nothing
+ * heavy itself, only inside its action (`--help` must be quick and must work before the engine is built).
+ * An action throws UsageError (exit 2) or any other error (exit 1), or sets `process.exitCode`.
+ */
+export function buildProgram(settings: ProgramSettings = {}): Command {
+  const program = new Command('dunwu')
+    .description('Dunwu (顿悟): the DeepSeek recipe end to end: base model → R1-Zero → R1, on a laptop or a GPU')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .exitOverride() // errors come here, to exit with our own codes
+    .showSuggestionAfterError(true)
+    .configureOutput({ outputError: (text, write) => write(text) })
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dunwu run recipes/r1-zero-mini.yaml          from nothing to R1-Zero, with a report
+  dunwu run RECIPE --resume --out DIR          go on with an interrupted run
+  dunwu help run                               all about one command
+
+Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 130 interrupted and saved.
+Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours off.`,
+    );
+  registerRun(program, settings.parts);
+  return program;
+}
+
+/** Runs a command line (without `node` and the script) and gives the exit code. */
+export async function runCli(argv: readonly string[], settings: ProgramSettings = {}): Promise<number> {
+  const program = buildProgram(settings);
+  process.exitCode = undefined;
+  try {
+    if (argv.length === 0) {
+      program.outputHelp({ error: true });
+      return EXIT.usage;
+    }
+    await program.parseAsync([...argv], { from: 'user' });
+    return Number(process.exitCode ?? EXIT.done);
+  } catch (error) {
+    // Commander has printed its own message.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    process.stderr.write(`${errorMessage(error, process.env)}\n`);
+    return exitCode(error);
+  }
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8'); // as far from src/ as from dist/
+  return (JSON.parse(text) as { version: string }).version;
+}

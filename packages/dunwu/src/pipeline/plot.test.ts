@@ -1,0 +1,131 @@
+import { expect, test } from 'vitest';
+import { COLOURS, heatMap, INK, lineChart, renderSvg } from './plot.js';
+
+/** WCAG 2 contrast of two #rrggbb colours. */
+function contrast(a: string, b: string): number {
+  const luminance = (colour: string) => {
+    const [r, g, blue] = [1, 3, 5].map((at) => {
+      const c = Number.parseInt(colour.slice(at, at + 2), 16) / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    }) as [number, number, number];
+    return 0.2126 * r + 0.7152 * g + 0.0722 * blue;
+  };
+  const [x, y] = [luminance(a), luminance(b)].sort((p, q) => q - p) as [number, number];
+  return (x + 0.05) / (y + 0.05);
+}
+
+test('every colour can be read on white and on a dark page', () => {
+  expect(contrast('#ffffff', '#000000')).toBeCloseTo(21, 5);
+  for (const colour of [...COLOURS, INK]) {
+    expect(contrast(colour, '#ffffff'), colour).toBeGreaterThan(3);
+    expect(contrast(colour, '#0d1117'), colour).toBeGreaterThan(3);
+  }
+});
+
+test('line charts: the values, each panel on its own axes, gaps for NaN', async () => {
+  const chart = lineChart(
+    [
+      {
+        title: 'Reward',
+        lines: [
+          {
+            name: 'reward',
+            points: [
+              [0, 0.25],
+              [1, Number.NaN],
+              [2, 1.5],
+            ],
+          },
+          { name: 'format', points: [[0, 0.5]] },
+        ],
+      },
+      {
+        title: '准确率',
+        lines: [
+          {
+            name: 'accuracy',
+            points: [
+              [0, 0.07],
+              [2, 0.83],
+            ],
+          },
+        ],
+      },
+    ],
+    'step',
+  );
+  expect(chart.option.series).toMatchObject([
+    {
+      name: 'reward',
+      xAxisIndex: 0,
+      yAxisIndex: 0,
+      data: [
+        [0, 0.25],
+        [1, '-'],
+        [2, 1.5],
+      ],
+    },
+    { name: 'format', xAxisIndex: 0, showSymbol: true },
+    {
+      name: 'accuracy',
+      xAxisIndex: 1,
+      yAxisIndex: 1,
+      data: [
+        [0, 0.07],
+        [2, 0.83],
+      ],
+    },
+  ]);
+  const svg = await renderSvg(chart);
+  expect(svg).toMatch(/^<svg width="840" height="260"/);
+  for (const text of ['Reward', '准确率', 'reward', 'format', 'step']) expect(svg).toContain(`>${text}</text>`);
+  expect(svg).toMatch(/<rect [^>]*fill="(none|transparent)"/); // no background of its own
+  // Three points of the first line: the highest value is drawn above (smaller y than) the lowest one.
+  const ys = [...svg.matchAll(/<path d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)" fill="none"[^>]*stroke="#3b82c4"/g)];
+  expect(ys).toHaveLength(1); // `accuracy`, unbroken; `reward` has a gap and no two points in a row
+  expect(Number(ys[0]?.[4])).toBeLessThan(Number(ys[0]?.[2]));
+});
+
+test('two lines of one name in different panels stay apart', () => {
+  const line = { name: 'loss', points: [[0, 1]] as const };
+  const chart = lineChart(
+    [
+      { title: 'A', lines: [line] },
+      { title: 'B', lines: [line] },
+    ],
+    'step',
+  );
+  expect(chart.option.series).toMatchObject([{ name: 'loss' }, { name: 'loss (B)' }]);
+});
+
+test('heat map: one cell a value, even load in the middle of the scale', async () => {
+  const map = heatMap({
+    title: 'Load',
+    x: 'step',
+    columns: ['0', '5'],
+    rows: ['L1 E0', 'L1 E1'],
+    values: [
+      [1, 0],
+      [1, 2],
+    ],
+  });
+  expect(map.option.series).toMatchObject([
+    {
+      data: [
+        [0, 0, 1],
+        [1, 0, 0],
+        [0, 1, 1],
+        [1, 1, 2],
+      ],
+    },
+  ]);
+  const svg = await renderSvg(map);
+  for (const colour of ['#9a9a9a', '#3b82c4', '#d1642a']) {
+    expect(svg.includes(colour) || svg.includes(rgb(colour)), colour).toBe(true);
+  }
+  expect(svg).toContain('L1 E1');
+});
+
+function rgb(colour: string): string {
+  return `rgb(${[1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16)).join(',')})`;
+}
