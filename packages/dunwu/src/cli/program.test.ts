@@ -39,6 +39,7 @@ test('help, version and nothing at all', async () => {
   const help = await cli('--help');
   expect(help.code).toBe(0);
   expect(help.text).toContain('run [options] <recipe>');
+  expect(help.text).toContain('score [options] <file>');
   expect(help.text).toContain('Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 130');
   const run = await cli('run', '--help');
   expect(run.code).toBe(0);

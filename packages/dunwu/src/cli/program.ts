@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { EXIT, errorMessage, exitCode } from './errors.js';
 import { type RecipeParts, registerRun } from './run.js';
+import { registerScore } from './score.js';
 
 export interface ProgramSettings {
   /** Instead of the product's own kinds of stages. */
@@ -27,12 +28,14 @@ export function buildProgram(settings: ProgramSettings = {}): Command {
 Examples:
   dunwu run recipes/r1-zero-mini.yaml          from nothing to R1-Zero, with a report
   dunwu run RECIPE --resume --out DIR          go on with an interrupted run
+  dunwu score answers.jsonl --rules accuracy,format,steps
   dunwu help run                               all about one command
 
 Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 130 interrupted and saved.
 Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours off.`,
     );
   registerRun(program, settings.parts);
+  registerScore(program);
   return program;
 }
 

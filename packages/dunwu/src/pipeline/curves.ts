@@ -111,7 +111,7 @@ export function stageCharts(curves: StageCurves, language: ReportLanguage): Name
   if (!reinforced) add('loss', [panel(words.loss, /(^|\/|_)loss$/)]);
   add('reward', [
     reinforced ? panel(words.reward, /^rewards?(\/(?!std|min|max).+)?$/) : undefined,
-    panel(words.accuracy, /(?<!reward[s]?\/)(^|\/|_)accuracy(\/|$)/),
+    panel(words.accuracy, /^(?!rewards?\/)(.*[/_])?accuracy(\/|$)/),
   ]);
   add('policy', [
     panel(words.entropy, /(^|\/)entropy$/),
@@ -128,7 +128,7 @@ export function stageCharts(curves: StageCurves, language: ReportLanguage): Name
   return charts;
 }
 
-const COLUMNS = 60;
+const COLUMNS = 40;
 
 /** Load of each expert over the steps, relative to an even share, averaged over bins of steps. */
 function loadMap(curves: StageCurves, words: (typeof WORDS)['en']): Chart {

@@ -79,6 +79,7 @@ test('line charts: the values, each panel on its own axes, gaps for NaN', async 
   const svg = await renderSvg(chart);
   expect(svg).toMatch(/^<svg width="840" height="260"/);
   for (const text of ['Reward', '准确率', 'reward', 'format', 'step']) expect(svg).toContain(`>${text}</text>`);
+  expect(wellFormed(svg)).toBe(true);
   expect(svg).toMatch(/<rect [^>]*fill="(none|transparent)"/); // no background of its own
   // Three points of the first line: the highest value is drawn above (smaller y than) the lowest one.
   const ys = [...svg.matchAll(/<path d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)" fill="none"[^>]*stroke="#3b82c4"/g)];
@@ -124,7 +125,30 @@ test('heat map: one cell a value, even load in the middle of the scale', async (
     expect(svg.includes(colour) || svg.includes(rgb(colour)), colour).toBe(true);
   }
   expect(svg).toContain('L1 E1');
+  expect(wellFormed(svg)).toBe(true);
 });
+
+test('names may hold any characters', async () => {
+  const svg = await renderSvg(lineChart([{ title: '<a> & "b"', lines: [{ name: 'x', points: [[0, 1]] }] }], 'a<b'));
+  expect(svg).toContain('>&lt;a&gt; &amp; &quot;b&quot;</text>');
+  expect(wellFormed(svg)).toBe(true);
+});
+
+/** Whether tags are properly quoted and nested: what a browser demands of an image/svg+xml file. */
+function wellFormed(svg: string): boolean {
+  const open: string[] = [];
+  const text = svg.replace(/<!\[CDATA\[[\s\S]*?\]\]>/g, '');
+  const rest = text.replace(
+    /<(\/?)([\w:]+)((?:\s+[\w:-]+="[^"<]*")*)\s*(\/?)>/g,
+    (_, close, name, _attributes, empty) => {
+      if (close === '') {
+        if (empty === '') open.push(name);
+      } else if (open.pop() !== name) open.push('mismatch');
+      return '';
+    },
+  );
+  return open.length === 0 && !/[<>]/.test(rest);
+}
 
 function rgb(colour: string): string {
   return `rgb(${[1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16)).join(',')})`;

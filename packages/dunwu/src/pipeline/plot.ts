@@ -42,7 +42,8 @@ export const COLOURS: readonly string[] = [
 ];
 export const INK = '#767676';
 const GRID = '#88888844';
-const FONT = 'system-ui, "Noto Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';
+// Single quotes only: echarts puts this into an attribute as it is.
+const FONT = "system-ui, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif";
 const PANEL_WIDTH = 420;
 const PANEL_HEIGHT = 260;
 
@@ -95,6 +96,7 @@ export function lineChart(panels: readonly Panel[], xName: string): Chart {
       nameTextStyle: { color: INK },
       axisLabel: { color: INK, hideOverlap: true },
       axisLine: { lineStyle: { color: INK } },
+      axisTick: { lineStyle: { color: INK } },
       splitLine: { show: false },
     })),
     yAxis: panels.map((_, i) => ({
@@ -102,6 +104,8 @@ export function lineChart(panels: readonly Panel[], xName: string): Chart {
       type: 'value',
       scale: true,
       axisLabel: { color: INK },
+      axisLine: { show: false },
+      axisTick: { show: false },
       splitLine: { lineStyle: { color: GRID } },
     })),
     series: panels.flatMap((panel, i) =>
@@ -148,8 +152,16 @@ export function heatMap(map: HeatMap): Chart {
       nameGap: 28,
       nameTextStyle: { color: INK },
       axisLabel: { color: INK },
+      axisLine: { show: false },
+      axisTick: { show: false },
     },
-    yAxis: { type: 'category', data: [...map.rows], axisLabel: { color: INK, fontSize: 10 } },
+    yAxis: {
+      type: 'category',
+      data: [...map.rows],
+      axisLabel: { color: INK, fontSize: 10 },
+      axisLine: { show: false },
+      axisTick: { show: false },
+    },
     visualMap: {
       type: 'continuous',
       min: 0,

@@ -74,6 +74,7 @@ beforeAll(() => {
       loss: 0,
       reward: 0.3,
       'reward/format': 0.2,
+      'reward/accuracy': 0.1,
       accuracy: 0.05,
       entropy: 1.5,
       length: 80,
@@ -209,6 +210,7 @@ test('curves hold the logged values; load is relative to an even share', () => {
       ],
     },
     { name: 'reward/format' },
+    { name: 'reward/accuracy', xAxisIndex: 0 },
     {
       name: 'accuracy',
       xAxisIndex: 1,
