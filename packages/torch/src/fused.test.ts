@@ -9,6 +9,8 @@ import {
   randint,
   randn,
   rmsNormReference,
+  rope,
+  ropeReference,
   swiglu,
   swigluReference,
   type Tensor,
@@ -77,6 +79,24 @@ describe('fused operators agree with their plain references, forward and backwar
           [randn(shape), randn([shape.at(-1) as number])],
           (x, w) => fusedRmsNorm(x, w, 1e-6),
           (x, w) => rmsNormReference(x, w, 1e-6),
+        );
+      });
+    }
+    for (const interleaved of [true, false]) {
+      it(`rope ${dtype} ${interleaved ? 'interleaved' : 'halves'}, of a strided slice`, () => {
+        manualSeed(6);
+        const angles = randn([5, 4], { dtype: 'float64' });
+        compare(
+          dtype,
+          [randn([5, 3, 11])],
+          (x) => rope(x.narrow(-1, 3, 8), angles.cos().to('float32'), angles.sin().to('float32'), interleaved),
+          (x) =>
+            ropeReference(
+              x.narrow(-1, 3, 8),
+              angles.cos().to('float32').to('float64'),
+              angles.sin().to('float32').to('float64'),
+              interleaved,
+            ),
         );
       });
     }

@@ -12,6 +12,7 @@ const RMS_NORM = 100_001;
 const GROUPED_EXPERTS = 100_002;
 const TOKEN_LOGPROBS = 100_003;
 const TOKEN_KL = 100_004;
+const ROPE = 100_005;
 
 /** silu(gate) · up for a projection that holds both side by side: [..., 2I] → [..., I] (arXiv 2002.05202). */
 export function swiglu(gateUp: Tensor): Tensor {
@@ -90,4 +91,14 @@ export function tokenKl(
     temperature,
     chunk,
   );
+}
+
+/**
+ * Rotary position embedding (arXiv 2104.09864, eq. 34). The result is in the half layout [first halves | second halves].
+ * @param x [rows, heads, width]; width even
+ * @param cosine [rows, width / 2]; `sine` alike: the angles of each row's position
+ * @param interleaved true when x holds its pairs side by side (DeepSeek), false for the half layout (Llama)
+ */
+export function rope(x: Tensor, cosine: Tensor, sine: Tensor, interleaved: boolean): Tensor {
+  return callTensor(lazy(ROPE, 'dunwu::rope'), x, cosine, sine, interleaved);
 }

@@ -1,5 +1,5 @@
 import type { HeadOptions } from './fused.js';
-import { zerosLike } from './generated/functions.js';
+import { cat, zerosLike } from './generated/functions.js';
 import type { Tensor } from './tensor.js';
 
 /** The fused operators again, in plain tensor operators: slow, obvious, and what the fused ones are tested against. */
@@ -51,4 +51,12 @@ export function tokenKlReference(
   const logP = hidden.matmul(weight.t()).div(temperature).logSoftmax(-1);
   const logQ = referenceHidden.matmul(referenceWeight.t()).div(temperature).logSoftmax(-1);
   return logP.exp().mul(logP.sub(logQ)).sum(-1);
+}
+
+export function ropeReference(x: Tensor, cosine: Tensor, sine: Tensor, interleaved: boolean): Tensor {
+  const width = x.size(-1);
+  const a = interleaved ? x.slice(-1, 0, width, 2) : x.narrow(-1, 0, width / 2);
+  const b = interleaved ? x.slice(-1, 1, width, 2) : x.narrow(-1, width / 2, width / 2);
+  const [c, s] = [cosine.unsqueeze(1), sine.unsqueeze(1)];
+  return cat([a.mul(c).sub(b.mul(s)), b.mul(c).add(a.mul(s))], -1);
 }

@@ -1,0 +1,127 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
+import { writeFileAtomic } from '../util/fs.js';
+import { type DeepseekV3Config, readConfig } from './config.js';
+import { DeepseekModel } from './deepseek.js';
+
+/** Hugging Face checkpoint folders, in and out: config.json and model.safetensors (or shards with an index). */
+
+/**
+ * Loads a model. Tensors are copied one by one from the mapped file, converted to float32.
+ *
+ * @throws Error naming the file, and every tensor that is missing, has another shape, or is not known to the model.
+ */
+export function loadModel(folder: string): DeepseekModel {
+  const config = readConfig(folder);
+  const source = openCheckpoint(folder);
+  try {
+    const model = new DeepseekModel(config);
+    const known = new Set<string>();
+    const problems: string[] = [];
+    scope(() =>
+      noGrad(() => {
+        for (const { name, tensor, disk } of model.parameters()) {
+          // Both layouts are read: one tensor per expert (the published one), or all experts in one.
+          const fused = disk.length > 1 && source.has(name);
+          for (const part of fused ? [{ name, view: (whole: Tensor) => whole }] : disk) {
+            known.add(part.name);
+            if (!source.has(part.name)) {
+              problems.push(`${part.name} is missing`);
+              continue;
+            }
+            scope(() => {
+              const target = part.view(tensor);
+              const { shape } = source.info(part.name);
+              if (String(shape) !== String(target.shape)) {
+                problems.push(`${part.name} has the shape [${shape}], config.json asks for [${target.shape}]`);
+                return;
+              }
+              target.copy_(source.tensor(part.name));
+            });
+          }
+        }
+      }),
+    );
+    for (const name of source.names) {
+      // A tied head may be stored all the same; it is the embedding again.
+      if (!known.has(name) && !(config.tie_word_embeddings && name === 'lm_head.weight')) {
+        problems.push(`${name} is in the file but not in a model of this config`);
+      }
+    }
+    if (problems.length > 0) {
+      model.dispose();
+      const more = problems.length > 12 ? `\n  … and ${problems.length - 12} more` : '';
+      throw new Error(`${source.path}: does not fit config.json:\n  ${problems.slice(0, 12).join('\n  ')}${more}`);
+    }
+    return model;
+  } finally {
+    source.close();
+  }
+}
+
+export interface SaveOptions {
+  /** How weights are stored; the router's bias stays float32. Default float32. */
+  readonly dtype?: DType;
+  readonly maxShardSize?: number;
+}
+
+/** Writes config.json and the weights into a folder (made if missing), so that transformers loads them. */
+export async function saveModel(model: DeepseekModel, folder: string, options: SaveOptions = {}): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const dtype = options.dtype ?? 'float32';
+  scope(() =>
+    noGrad(() => {
+      const tensors = new Map<string, Tensor>();
+      for (const { tensor, disk, kind } of model.parameters()) {
+        for (const part of disk) {
+          const view = part.view(tensor.detach());
+          tensors.set(part.name, kind === 'buffer' ? view : view.to(dtype));
+        }
+      }
+      writeCheckpoint(
+        folder,
+        tensors,
+        options.maxShardSize === undefined ? {} : { maxShardSize: options.maxShardSize },
+      );
+    }),
+  );
+  const config = { ...huggingFaceConfig(model.config), dtype };
+  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  const generation = generationConfig(model.config);
+  await writeFileAtomic(join(folder, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
+}
+
+/** The config as transformers expects it. */
+export function huggingFaceConfig(config: DeepseekV3Config): Record<string, unknown> {
+  return {
+    architectures: ['DeepseekV3ForCausalLM'],
+    ...config,
+    qk_head_dim: config.qk_nope_head_dim + config.qk_rope_head_dim,
+    head_dim: config.qk_rope_head_dim,
+    num_key_value_heads: config.num_attention_heads,
+  };
+}
+
+function generationConfig(config: DeepseekV3Config): Record<string, unknown> {
+  const ids: Record<string, unknown> = {};
+  for (const key of ['bos_token_id', 'eos_token_id', 'pad_token_id'] as const) {
+    if (config[key] !== undefined && config[key] !== null) ids[key] = config[key];
+  }
+  return { _from_model_config: true, ...ids };
+}
+
+/** Ids that end a generation: generation_config.json's, else config.json's. */
+export function endOfTextIds(folder: string, config: DeepseekV3Config): number[] {
+  const path = join(folder, 'generation_config.json');
+  let ids: unknown = config.eos_token_id;
+  if (existsSync(path)) {
+    try {
+      ids = (JSON.parse(readFileSync(path, 'utf8')) as { eos_token_id?: unknown }).eos_token_id ?? ids;
+    } catch (cause) {
+      throw new Error(`${path}: not valid JSON: ${(cause as Error).message}`, { cause });
+    }
+  }
+  if (ids === undefined || ids === null) return [];
+  return (Array.isArray(ids) ? ids : [ids]).filter((id): id is number => Number.isInteger(id));
+}

@@ -1,0 +1,218 @@
+import { full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import type { DeepseekV3Config } from './config.js';
+import type { LatentCache } from './latent-cache.js';
+import { type AttentionContext, LatentAttention } from './mla.js';
+import { SwigluMlp } from './mlp.js';
+import { MoeLayer, type RouterOutput } from './moe.js';
+import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { RopeTable } from './rope.js';
+
+/** Token ids and how they may see each other. */
+export interface ModelInput {
+  /** int64 [batch, time] */
+  readonly tokens: Tensor;
+  /** int64 [batch, time]; default 0..time−1 in every row. */
+  readonly positions?: Tensor;
+  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal. See attention-mask.ts. */
+  readonly mask?: Tensor;
+}
+
+export interface ModelOutput {
+  /** After the final norm, [batch · time, hidden]. */
+  readonly hidden: Tensor;
+  /** One per mixture-of-experts layer, in order. */
+  readonly routers: RouterOutput[];
+  /** When asked for: embeddings, the output of every layer but the last, and the final norm's, each [batch, time, hidden]. */
+  readonly hiddenStates: Tensor[];
+}
+
+class Layer {
+  readonly attention: LatentAttention;
+  readonly mlp: SwigluMlp | MoeLayer;
+  readonly #inputNorm: Tensor;
+  readonly #postNorm: Tensor;
+  readonly #eps: number;
+
+  constructor(config: DeepseekV3Config, index: number) {
+    this.#eps = config.rms_norm_eps;
+    this.#inputNorm = filled([config.hidden_size], 1);
+    this.#postNorm = filled([config.hidden_size], 1);
+    this.attention = new LatentAttention(config);
+    this.mlp =
+      index < config.first_k_dense_replace
+        ? new SwigluMlp(config.hidden_size, config.intermediate_size, config.initializer_range)
+        : new MoeLayer(config);
+  }
+
+  forward(x: Tensor, attend: (normed: Tensor) => Tensor, routers: RouterOutput[]): Tensor {
+    const attended = x.add(attend(fusedRmsNorm(x, this.#inputNorm, this.#eps)));
+    const normed = fusedRmsNorm(attended, this.#postNorm, this.#eps);
+    if (this.mlp instanceof SwigluMlp) return attended.add(this.mlp.forward(normed));
+    const { output, router } = this.mlp.forward(normed);
+    routers.push(router);
+    return attended.add(output);
+  }
+
+  parameters(prefix: string): Parameter[] {
+    return [
+      parameter(`${prefix}.input_layernorm.weight`, 'vector', this.#inputNorm),
+      ...this.attention.parameters(`${prefix}.self_attn`),
+      parameter(`${prefix}.post_attention_layernorm.weight`, 'vector', this.#postNorm),
+      ...this.mlp.parameters(`${prefix}.mlp`),
+    ];
+  }
+}
+
+/** DeepSeek-V3 (arXiv 2412.19437): latent attention, dense first layers, mixture of experts after. */
+export class DeepseekModel {
+  readonly config: DeepseekV3Config;
+  readonly #embedding: Tensor;
+  readonly #layers: Layer[];
+  readonly #norm: Tensor;
+  readonly #head: Tensor | null;
+  readonly #rope: RopeTable;
+  #parameters: Parameter[] | null = null;
+
+  /** Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. */
+  constructor(config: DeepseekV3Config) {
+    this.config = config;
+    this.#embedding = normal([config.vocab_size, config.hidden_size], config.initializer_range);
+    this.#layers = Array.from({ length: config.num_hidden_layers }, (_, i) => new Layer(config, i));
+    this.#norm = filled([config.hidden_size], 1);
+    this.#head = config.tie_word_embeddings
+      ? null
+      : normal([config.vocab_size, config.hidden_size], config.initializer_range);
+    this.#rope = new RopeTable(config);
+  }
+
+  /** The matrix of the language-model head, [vocab_size, hidden]. */
+  get headWeight(): Tensor {
+    return this.#head ?? this.#embedding;
+  }
+
+  /** Mixture-of-experts layers in order. */
+  get moeLayers(): MoeLayer[] {
+    return this.#layers.flatMap((layer) => (layer.mlp instanceof MoeLayer ? [layer.mlp] : []));
+  }
+
+  /** Every named tensor, buffers included. */
+  parameters(): Parameter[] {
+    this.#parameters ??= [
+      parameter('model.embed_tokens.weight', 'embedding', this.#embedding),
+      ...this.#layers.flatMap((layer, i) => layer.parameters(`model.layers.${i}`)),
+      parameter('model.norm.weight', 'vector', this.#norm),
+      ...(this.#head === null ? [] : [parameter('lm_head.weight', 'embedding', this.#head)]),
+    ];
+    return this.#parameters;
+  }
+
+  #context(positions: Tensor, mask: Tensor): AttentionContext {
+    const [cosine, sine] = this.#rope.at(positions.reshape([-1]));
+    return { cosine, sine, mask };
+  }
+
+  /** The whole batch at once, for training and scoring. With a cache, also remembers the latents (prefill). */
+  forward(
+    input: ModelInput,
+    options: { hiddenStates?: boolean; absorbed?: boolean; cache?: LatentCache } = {},
+  ): ModelOutput {
+    const [batch, time] = input.tokens.shape as [number, number];
+    this.#checkLength(time);
+    const device = input.tokens.device;
+    const positions = input.positions ?? rowPositions(batch, time, device);
+    const context = this.#context(positions, input.mask ?? causalMask(time, device));
+    const routers: RouterOutput[] = [];
+    const hiddenStates: Tensor[] = [];
+    const shape = [batch, time, this.config.hidden_size];
+    let x = this.#embedding.indexSelect(0, input.tokens.reshape([-1]));
+    this.#layers.forEach((layer, i) => {
+      if (options.hiddenStates === true) hiddenStates.push(x.view(shape));
+      x = layer.forward(
+        x,
+        (normed) =>
+          options.absorbed === true
+            ? layer.attention.absorbed(normed, batch, context)
+            : layer.attention.forward(normed, batch, context, options.cache, i),
+        routers,
+      );
+    });
+    const hidden = fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
+    if (options.hiddenStates === true) hiddenStates.push(hidden.view(shape));
+    return { hidden, routers, hiddenStates };
+  }
+
+  /**
+   * One decoding step: a token per row, attending in latent space to the cache.
+   * @param tokens int64 [rows]; `positions` int64 [rows, 1]: where each token stands in its row
+   * @param keys how many cache entries to look at: at least the largest position + 1
+   * @param mask additive, broadcast to [rows, heads, 1, keys]: −inf beyond each row's length
+   * @returns hidden [rows, hidden] after the final norm
+   */
+  step(tokens: Tensor, positions: Tensor, cache: LatentCache, keys: number, mask: Tensor): Tensor {
+    const rows = tokens.size(0);
+    const context = this.#context(positions, mask);
+    const routers: RouterOutput[] = [];
+    let x = this.#embedding.indexSelect(0, tokens);
+    this.#layers.forEach((layer, i) => {
+      x = layer.forward(
+        x,
+        (normed) => layer.attention.absorbed(normed, rows, context, { store: cache, positions, keys }, i),
+        routers,
+      );
+    });
+    return fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
+  }
+
+  /** hidden [rows, hidden] → logits [rows, vocab_size] in float32. For few rows; losses use the chunked head. */
+  logits(hidden: Tensor): Tensor {
+    return hidden.linear(this.headWeight).to('float32');
+  }
+
+  /** Makes room in the rotary tables; call once before working with sequences of this length. */
+  reserve(length: number): void {
+    if (length > this.config.max_position_embeddings) {
+      throw new Error(
+        `sequences of ${length} tokens exceed max_position_embeddings ${this.config.max_position_embeddings} of this model`,
+      );
+    }
+    this.#rope.reserve(length);
+  }
+
+  #checkLength(length: number): void {
+    if (length > this.#rope.length) this.reserve(length);
+  }
+
+  /** Marks all weights as (not) wanting gradients; buffers never do. */
+  setTrainable(trainable: boolean): void {
+    for (const { kind, tensor } of this.parameters()) if (kind !== 'buffer') tensor.requiresGrad = trainable;
+  }
+
+  /** Copies all weights of another model of the same config, without gradients. */
+  copyFrom(other: DeepseekModel): void {
+    const theirs = new Map(other.parameters().map((entry) => [entry.name, entry.tensor]));
+    scope(() =>
+      noGrad(() => {
+        for (const { name, tensor } of this.parameters()) {
+          const source = theirs.get(name);
+          if (source === undefined) throw new Error(`copyFrom: the other model has no ${name}`);
+          tensor.copy_(source.detach());
+        }
+      }),
+    );
+  }
+
+  dispose(): void {
+    for (const { tensor } of this.parameters()) tensor.dispose();
+  }
+}
+
+function rowPositions(batch: number, time: number, device: string): Tensor {
+  return zeros([batch, time], { dtype: 'int64', device }).add(
+    zeros([time], { dtype: 'int64', device }).fill_(1).cumsum(0).sub(1),
+  );
+}
+
+/** 0 on and below the diagonal, −inf above: [time, time]. */
+export function causalMask(time: number, device = 'cpu'): Tensor {
+  return full([time, time], Number.NEGATIVE_INFINITY, { dtype: 'float32', device }).triu(1);
+}

@@ -1,0 +1,187 @@
+import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
+import type { DeepseekV3Config } from './config.js';
+import type { LatentCache } from './latent-cache.js';
+import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { attentionScale } from './rope.js';
+
+/** Where every token of a batch stands, computed once and shared by all layers. */
+export interface AttentionContext {
+  /** Rotary cosine and sine of each token, [batch · time, rope width / 2]. */
+  readonly cosine: Tensor;
+  readonly sine: Tensor;
+  /** Added to the scores before the softmax: 0 to attend, −inf not to; broadcast to [batch, heads, time, keys]. */
+  readonly mask: Tensor;
+}
+
+/**
+ * Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434 §2.1; V3 §2.1.1). Keys and values of all heads come from one
+ * latent of kv_lora_rank numbers, next to one rotary key shared by the heads; the cache holds just those.
+ *
+ * `forward` spells keys and values out for every head (best when many queries share them: training, prefill);
+ * `absorbed` moves the up-projections to the query and output side and attends in the latent space (best when a
+ * query is alone: decoding). Both compute the same function.
+ */
+export class LatentAttention {
+  readonly #config: DeepseekV3Config;
+  readonly #scale: number;
+  readonly #queryA: Tensor | null;
+  readonly #queryABias: Tensor | null;
+  readonly #queryNorm: Tensor | null;
+  readonly #queryB: Tensor;
+  readonly #kvA: Tensor;
+  readonly #kvABias: Tensor | null;
+  readonly #kvNorm: Tensor;
+  readonly #kvB: Tensor;
+  readonly #output: Tensor;
+  readonly #outputBias: Tensor | null;
+
+  constructor(config: DeepseekV3Config) {
+    this.#config = config;
+    this.#scale = attentionScale(config);
+    const { hidden_size, num_attention_heads: heads, q_lora_rank, kv_lora_rank, initializer_range: std } = config;
+    const queryWidth = heads * (config.qk_nope_head_dim + config.qk_rope_head_dim);
+    const compressed = q_lora_rank !== undefined && q_lora_rank !== null;
+    const bias = (width: number): Tensor | null => (config.attention_bias ? filled([width], 0) : null);
+    this.#queryA = compressed ? normal([q_lora_rank, hidden_size], std) : null;
+    this.#queryABias = compressed ? bias(q_lora_rank) : null;
+    this.#queryNorm = compressed ? filled([q_lora_rank], 1) : null;
+    this.#queryB = normal([queryWidth, compressed ? q_lora_rank : hidden_size], std);
+    this.#kvA = normal([kv_lora_rank + config.qk_rope_head_dim, hidden_size], std);
+    this.#kvABias = bias(kv_lora_rank + config.qk_rope_head_dim);
+    this.#kvNorm = filled([kv_lora_rank], 1);
+    this.#kvB = normal([heads * (config.qk_nope_head_dim + config.v_head_dim), kv_lora_rank], std);
+    this.#output = normal([hidden_size, heads * config.v_head_dim], std);
+    this.#outputBias = bias(hidden_size);
+  }
+
+  /**
+   * Queries and latents of x. The norms on both latents use eps 1e-6 whatever rms_norm_eps says, as the published code.
+   * @returns nope [B·T, H, nope], rotated [B·T, H, rope], latent [B·T, kv_lora_rank], rotary key [B·T, rope]
+   */
+  #project(x: Tensor, context: AttentionContext): { nope: Tensor; rotated: Tensor; latent: Tensor; key: Tensor } {
+    const { num_attention_heads: heads, qk_nope_head_dim: nope, qk_rope_head_dim: width, kv_lora_rank } = this.#config;
+    const interleaved = this.#config.rope_interleave;
+    const rows = x.size(0);
+    const compressed = this.#queryA === null ? x : x.linear(this.#queryA, this.#queryABias);
+    const query = (this.#queryNorm === null ? compressed : fusedRmsNorm(compressed, this.#queryNorm, 1e-6))
+      .linear(this.#queryB)
+      .view([rows, heads, nope + width]);
+    const kv = x.linear(this.#kvA, this.#kvABias);
+    return {
+      nope: query.narrow(-1, 0, nope),
+      rotated: rope(query.narrow(-1, nope, width), context.cosine, context.sine, interleaved),
+      latent: fusedRmsNorm(kv.narrow(-1, 0, kv_lora_rank), this.#kvNorm, 1e-6),
+      key: rope(kv.narrow(-1, kv_lora_rank, width).unsqueeze(1), context.cosine, context.sine, interleaved).squeeze(1),
+    };
+  }
+
+  /**
+   * @param x [B · T, hidden]
+   * @param cache when given, receives the latents of these T tokens at positions 0..T−1 of its rows
+   * @returns [B · T, hidden]
+   */
+  forward(x: Tensor, batch: number, context: AttentionContext, cache?: LatentCache, layer = 0): Tensor {
+    const {
+      num_attention_heads: heads,
+      qk_nope_head_dim: nopeWidth,
+      qk_rope_head_dim: ropeWidth,
+      v_head_dim,
+    } = this.#config;
+    const rows = x.size(0);
+    const time = rows / batch;
+    const { nope, rotated, latent, key } = this.#project(x, context);
+    cache?.fill(layer, cat([latent, key], -1).view([batch, time, -1]));
+    const kv = latent.linear(this.#kvB).view([batch, time, heads, nopeWidth + v_head_dim]);
+    const keys = cat(
+      [kv.narrow(-1, 0, nopeWidth), key.view([batch, time, 1, ropeWidth]).expand([batch, time, heads, ropeWidth])],
+      -1,
+    ).permute([0, 2, 3, 1]);
+    const queries = cat([nope, rotated], -1)
+      .view([batch, time, heads, nopeWidth + ropeWidth])
+      .transpose(1, 2);
+    const values = kv.narrow(-1, nopeWidth, v_head_dim).transpose(1, 2);
+    const weights = queries.mul(this.#scale).matmul(keys).add(context.mask).softmax(-1);
+    const mixed = weights
+      .matmul(values)
+      .transpose(1, 2)
+      .reshape([rows, heads * v_head_dim]);
+    return mixed.linear(this.#output, this.#outputBias);
+  }
+
+  /**
+   * The same function in latent space: score = (q_nope W_k) · latent + q_rope · key.
+   * @param x [B · T, hidden]
+   * @param cache when given, the T new tokens are appended at `positions` and all `keys` of it are attended to
+   */
+  absorbed(
+    x: Tensor,
+    batch: number,
+    context: AttentionContext,
+    cache?: { store: LatentCache; positions: Tensor; keys: number },
+    layer = 0,
+  ): Tensor {
+    const { num_attention_heads: heads, qk_nope_head_dim: nopeWidth, v_head_dim, kv_lora_rank: rank } = this.#config;
+    const rows = x.size(0);
+    const time = rows / batch;
+    const { nope, rotated, latent, key } = this.#project(x, context);
+    let entries = cat([latent, key], -1).view([batch, time, -1]);
+    if (cache !== undefined) {
+      cache.store.append(layer, entries, cache.positions);
+      entries = cache.store.read(layer, cache.keys);
+    }
+    const kvB = this.#kvB.view([heads, nopeWidth + v_head_dim, rank]);
+    // [H, B·T, nope] × [H, nope, rank]: the query, moved into the latent space.
+    const latentQuery = nope
+      .transpose(0, 1)
+      .bmm(kvB.narrow(1, 0, nopeWidth))
+      .transpose(0, 1);
+    const queries = cat([latentQuery, rotated], -1)
+      .mul(this.#scale)
+      .view([batch, time, heads, -1])
+      .transpose(1, 2)
+      .reshape([batch, heads * time, -1]);
+    const keys = entries.size(1);
+    const scores = queries.bmm(entries.transpose(1, 2)).view([batch, heads, time, keys]);
+    const weights = scores
+      .add(context.mask)
+      .softmax(-1)
+      .view([batch, heads * time, keys]);
+    const mixed = weights
+      .bmm(entries.narrow(-1, 0, rank))
+      .view([batch, heads, time, rank])
+      .permute([1, 0, 2, 3])
+      .reshape([heads, rows, rank]);
+    const values = mixed.bmm(kvB.narrow(1, nopeWidth, v_head_dim).transpose(1, 2));
+    return values
+      .transpose(0, 1)
+      .reshape([rows, heads * v_head_dim])
+      .linear(this.#output, this.#outputBias);
+  }
+
+  parameters(prefix: string): Parameter[] {
+    const list: Parameter[] = [];
+    const add = (name: string, kind: Parameter['kind'], tensor: Tensor | null): void => {
+      if (tensor !== null) list.push(parameter(`${prefix}.${name}`, kind, tensor));
+    };
+    if (this.#queryA === null) {
+      add('q_proj.weight', 'matrix', this.#queryB);
+    } else {
+      add('q_a_proj.weight', 'matrix', this.#queryA);
+      add('q_a_proj.bias', 'vector', this.#queryABias);
+      add('q_a_layernorm.weight', 'vector', this.#queryNorm);
+      add('q_b_proj.weight', 'matrix', this.#queryB);
+    }
+    add('kv_a_proj_with_mqa.weight', 'matrix', this.#kvA);
+    add('kv_a_proj_with_mqa.bias', 'vector', this.#kvABias);
+    add('kv_a_layernorm.weight', 'vector', this.#kvNorm);
+    add('kv_b_proj.weight', 'matrix', this.#kvB);
+    add('o_proj.weight', 'matrix', this.#output);
+    add('o_proj.bias', 'vector', this.#outputBias);
+    return list;
+  }
+}
+
+/** Numbers a cache holds per token and layer: kv_lora_rank + qk_rope_head_dim (576 for DeepSeek-V3). */
+export function cacheWidth(config: DeepseekV3Config): number {
+  return config.kv_lora_rank + config.qk_rope_head_dim;
+}

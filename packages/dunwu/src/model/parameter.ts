@@ -1,0 +1,43 @@
+import { keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
+
+/** How an optimiser should treat a parameter: matrices get weight decay (and Muon), vectors and embeddings do not. */
+export type ParameterKind = 'matrix' | 'vector' | 'embedding' | 'buffer';
+
+/** A tensor as a checkpoint has it on disk: a view of one of our tensors. */
+export interface DiskPart {
+  readonly name: string;
+  view(tensor: Tensor): Tensor;
+}
+
+/**
+ * A named tensor of a model. `name` is the in-memory name (that of transformers 5: experts fused); `disk` is how
+ * checkpoints store it, which can be in several pieces (one per expert; gate and up apart).
+ */
+export interface Parameter {
+  readonly name: string;
+  readonly kind: ParameterKind;
+  readonly tensor: Tensor;
+  readonly disk: readonly DiskPart[];
+}
+
+export const whole = (name: string): DiskPart[] => [{ name, view: (tensor) => tensor }];
+
+export function parameter(name: string, kind: ParameterKind, tensor: Tensor, disk = whole(name)): Parameter {
+  return { name, kind, tensor, disk };
+}
+
+/** A trainable tensor drawn from N(0, std²), from the default generator. */
+export function normal(shape: readonly number[], std: number): Tensor {
+  return trainable(scope(() => noGrad(() => randn(shape).mul(std))));
+}
+
+export function filled(shape: readonly number[], value: 0 | 1): Tensor {
+  return trainable(value === 0 ? zeros(shape) : ones(shape));
+}
+
+function trainable(tensor: Tensor): Tensor {
+  const kept = keep(tensor);
+  tensor.dispose();
+  kept.requiresGrad = true;
+  return kept;
+}

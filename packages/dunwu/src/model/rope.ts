@@ -1,0 +1,90 @@
+import { arange, keep, outer, scope, type Tensor, tensor } from '@dunwu/torch';
+import { type DeepseekV3Config, ropeSettings } from './config.js';
+
+/** mscale of YaRN (arXiv 2309.00071, §3.4, as DeepSeek writes it): 0.1 · m · ln(factor) + 1. */
+export function yarnScale(factor: number, mscale: number): number {
+  return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+}
+
+/** Angular frequency of each pair of dimensions, and the factor on cosine and sine. */
+export function frequencies(config: DeepseekV3Config): { inverse: number[]; factor: number } {
+  const rope = ropeSettings(config);
+  const width = config.qk_rope_head_dim;
+  const plain = Array.from({ length: width / 2 }, (_, i) => rope.rope_theta ** (-(2 * i) / width));
+  if (rope.rope_type === 'default') return { inverse: plain, factor: 1 };
+
+  // YaRN: high frequencies stay, low ones are interpolated by the factor, with a linear ramp in between.
+  const original = rope.original_max_position_embeddings ?? config.max_position_embeddings;
+  const stretch = rope.factor ?? config.max_position_embeddings / original;
+  const correction = (rotations: number): number =>
+    (width * Math.log(original / (rotations * 2 * Math.PI))) / (2 * Math.log(rope.rope_theta));
+  const round = rope.truncate !== false;
+  const low0 = correction(rope.beta_fast ?? 32);
+  const high0 = correction(rope.beta_slow ?? 1);
+  const low = Math.max(round ? Math.floor(low0) : low0, 0);
+  let high = Math.min(round ? Math.ceil(high0) : high0, width - 1);
+  if (high === low) high += 0.001;
+  const inverse = plain.map((frequency, i) => {
+    const ramp = Math.min(1, Math.max(0, (i - low) / (high - low)));
+    return (frequency / stretch) * ramp + frequency * (1 - ramp);
+  });
+  let factor = rope.attention_factor;
+  if (factor === undefined || factor === null) {
+    factor =
+      rope.mscale && rope.mscale_all_dim
+        ? yarnScale(stretch, rope.mscale) / yarnScale(stretch, rope.mscale_all_dim)
+        : yarnScale(stretch, 1);
+  }
+  return { inverse, factor };
+}
+
+/** (qk_nope + qk_rope)^-½, times mscale² when YaRN extends the context (DeepSeek-V3, inference/model.py). */
+export function attentionScale(config: DeepseekV3Config): number {
+  const plain = (config.qk_nope_head_dim + config.qk_rope_head_dim) ** -0.5;
+  const rope = ropeSettings(config);
+  if (rope.rope_type === 'default' || !rope.mscale_all_dim) return plain;
+  const original = rope.original_max_position_embeddings ?? config.max_position_embeddings;
+  const mscale = yarnScale(rope.factor ?? config.max_position_embeddings / original, rope.mscale_all_dim);
+  return plain * mscale * mscale;
+}
+
+/** Cosine and sine of every position's angles: float32 [positions, width / 2] each. */
+export class RopeTable {
+  #cosine: Tensor;
+  #sine: Tensor;
+  #length: number;
+  readonly #inverse: number[];
+  readonly #factor: number;
+
+  constructor(config: DeepseekV3Config) {
+    ({ inverse: this.#inverse, factor: this.#factor } = frequencies(config));
+    this.#length = Math.min(config.max_position_embeddings, 512);
+    [this.#cosine, this.#sine] = this.#make(this.#length);
+  }
+
+  #make(length: number): [Tensor, Tensor] {
+    // Kept: the tables outlive whatever scope first asks for them.
+    return scope(() => {
+      const angles = outer(arange(0, length, 1, { dtype: 'float32' }), tensor(this.#inverse));
+      return [keep(angles.cos().mul(this.#factor)), keep(angles.sin().mul(this.#factor))];
+    });
+  }
+
+  /** Makes room for positions up to `length`. */
+  reserve(length: number): void {
+    if (length <= this.#length) return;
+    this.#cosine.dispose();
+    this.#sine.dispose();
+    this.#length = Math.max(length, 2 * this.#length);
+    [this.#cosine, this.#sine] = this.#make(this.#length);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @param positions int64 [rows] → cosine and sine, [rows, width / 2] each. */
+  at(positions: Tensor): [Tensor, Tensor] {
+    return [this.#cosine.indexSelect(0, positions), this.#sine.indexSelect(0, positions)];
+  }
+}

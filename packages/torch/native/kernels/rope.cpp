@@ -1,0 +1,111 @@
+// Rotary position embedding (Su et al. 2021, arXiv 2104.09864) of the last dimension, each way in one pass.
+// The result is always in the half layout [first halves | second halves]; `interleaved` says that the input holds its
+// pairs side by side, as DeepSeek's checkpoints do. Inner products do not depend on the layout.
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "math.h"
+
+namespace dunwu {
+namespace {
+
+/// x [rows, heads, width] with any strides but a dense last dimension; cosine, sine [rows, width / 2].
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool interleaved) {
+  const int64_t rows = x.size(0), heads = x.size(1), half = x.size(2) / 2;
+  at::Tensor output = at::empty({rows, heads, 2 * half}, x.options());
+  const int64_t row_stride = x.stride(0), head_stride = x.stride(1);
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "rope", [&] {
+    using acc_t = compute_t<scalar_t>;
+    const scalar_t* in = x.const_data_ptr<scalar_t>();
+    scalar_t* out = output.data_ptr<scalar_t>();
+    const acc_t* cos_table = cosine.const_data_ptr<acc_t>();
+    const acc_t* sin_table = sine.const_data_ptr<acc_t>();
+    at::parallel_for(0, rows, 1 + 8192 / (heads * half + 1), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const acc_t* c = cos_table + row * half;
+        const acc_t* s = sin_table + row * half;
+        for (int64_t head = 0; head < heads; ++head) {
+          const scalar_t* xi = in + row * row_stride + head * head_stride;
+          scalar_t* o = out + (row * heads + head) * 2 * half;
+          const int64_t step = interleaved ? 2 : 1, second = interleaved ? 1 : half;
+          for (int64_t i = 0; i < half; ++i) {
+            const acc_t a = static_cast<acc_t>(xi[i * step]), b = static_cast<acc_t>(xi[i * step + second]);
+            o[i] = static_cast<scalar_t>(a * c[i] - b * s[i]);
+            o[i + half] = static_cast<scalar_t>(b * c[i] + a * s[i]);
+          }
+        }
+      }
+    });
+  });
+  return output;
+}
+
+/// The transpose of rotate(): gradient in half layout → gradient in the input's layout.
+at::Tensor rotate_back(const at::Tensor& gradient, const at::Tensor& cosine, const at::Tensor& sine, bool interleaved) {
+  const at::Tensor grad = gradient.contiguous();
+  const int64_t rows = grad.size(0), heads = grad.size(1), half = grad.size(2) / 2;
+  at::Tensor output = at::empty_like(grad);
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, grad.scalar_type(), "rope_backward", [&] {
+    using acc_t = compute_t<scalar_t>;
+    const scalar_t* in = grad.const_data_ptr<scalar_t>();
+    scalar_t* out = output.data_ptr<scalar_t>();
+    const acc_t* cos_table = cosine.const_data_ptr<acc_t>();
+    const acc_t* sin_table = sine.const_data_ptr<acc_t>();
+    at::parallel_for(0, rows, 1 + 8192 / (heads * half + 1), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const acc_t* c = cos_table + row * half;
+        const acc_t* s = sin_table + row * half;
+        for (int64_t head = 0; head < heads; ++head) {
+          const scalar_t* g = in + (row * heads + head) * 2 * half;
+          scalar_t* o = out + (row * heads + head) * 2 * half;
+          const int64_t step = interleaved ? 2 : 1, second = interleaved ? 1 : half;
+          for (int64_t i = 0; i < half; ++i) {
+            const acc_t a = static_cast<acc_t>(g[i]), b = static_cast<acc_t>(g[i + half]);
+            o[i * step] = static_cast<scalar_t>(a * c[i] + b * s[i]);
+            o[i * step + second] = static_cast<scalar_t>(b * c[i] - a * s[i]);
+          }
+        }
+      }
+    });
+  });
+  return output;
+}
+
+at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool interleaved) {
+  const int64_t half = x.size(2) / 2;
+  const at::Tensor wide = x.to(cosine.scalar_type());
+  const at::Tensor a = interleaved ? wide.slice(2, 0, 2 * half, 2) : wide.narrow(2, 0, half);
+  const at::Tensor b = interleaved ? wide.slice(2, 1, 2 * half, 2) : wide.narrow(2, half, half);
+  const at::Tensor c = cosine.unsqueeze(1), s = sine.unsqueeze(1);
+  return at::cat({a * c - b * s, b * c + a * s}, 2).to(x.scalar_type());
+}
+
+struct Rope : torch::autograd::Function<Rope> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool interleaved) {
+    context->save_for_backward({cosine, sine});
+    context->saved_data["interleaved"] = interleaved;
+    return rotate(x.stride(2) == 1 ? x : x.contiguous(), cosine, sine, interleaved);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    const auto saved = context->get_saved_variables();
+    return {rotate_back(grads[0], saved[0], saved[1], context->saved_data["interleaved"].toBool()), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool interleaved) {
+  TORCH_CHECK(x.dim() == 3 && x.size(2) % 2 == 0, "rope: x must be [rows, heads, even width], got ", x.sizes());
+  TORCH_CHECK(cosine.dim() == 2 && cosine.size(0) == x.size(0) && cosine.size(1) * 2 == x.size(2) && sine.sizes() == cosine.sizes(), "rope: cosine and sine must be [rows, width / 2], got ", cosine.sizes(), " and ", sine.sizes(), " for x ", x.sizes());
+  if (!x.is_cpu()) return rotate_plain(x, cosine, sine, interleaved);
+  const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return Rope::apply(x, cosine.to(type).contiguous(), sine.to(type).contiguous(), interleaved);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(dunwu, m) { m.def("rope(Tensor x, Tensor cosine, Tensor sine, bool interleaved) -> Tensor"); }
+TORCH_LIBRARY_IMPL(dunwu, CompositeImplicitAutograd, m) { m.impl("rope", rope); }
+
+}  // namespace dunwu
