@@ -1,0 +1,133 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Random } from '../util/random.js';
+import { createDataset } from './dataset.js';
+import { SPLITS } from './problem.js';
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'dunwu-dataset-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const write = (name: string, text: string): string => {
+  writeFileSync(join(folder, name), text);
+  return name;
+};
+const open = (path: string, more: object = {}) => createDataset({ type: 'dataset', path, ...more }, folder);
+const all = (task: ReturnType<typeof open>) => SPLITS.flatMap((split) => task.fixed(split, task.size(split)));
+
+const gsm = {
+  question: 'Natalia sold 48 clips in April, and half as many in May. How many in all, if 1,000 cost $2.50?',
+  answer: 'In May 48/2 = <<48/2=24>>24.\nTogether 48+24 = <<48+24=72>>72.\n#### 72',
+};
+const cmath = {
+  grade: 2,
+  question: '米米摘了32个桃，淘淘多８个，一共多少个？',
+  golden: '72',
+  reasoning_step: 2,
+  num_digits: 2,
+};
+
+describe('dataset', () => {
+  it('reads both shapes, with BOM, CRLF, blank lines and no last newline', () => {
+    const path = write('both.jsonl', `\ufeff${JSON.stringify(gsm)}\r\n\r\n${JSON.stringify(cmath)}`);
+    const problems = all(open(path)).sort((a, b) => Number(a.meta.line) - Number(b.meta.line));
+    expect(problems).toEqual([
+      {
+        id: 'both:1',
+        prompt: gsm.question,
+        answer: '72',
+        source: 'both',
+        language: 'en',
+        meta: {
+          line: 1,
+          numbers: [48, 1000, 2.5],
+          steps: [
+            { equation: '48/2=24', expression: '48/2', result: '24' },
+            { equation: '48+24=72', expression: '48+24', result: '72' },
+          ],
+          solution: 'In May 48/2 = 24.\nTogether 48+24 = 72.',
+        },
+      },
+      {
+        id: 'both:3',
+        prompt: cmath.question,
+        answer: '72',
+        source: 'both',
+        language: 'zh',
+        meta: { line: 3, numbers: [32, 8], grade: 2, reasoningSteps: 2 },
+      },
+    ]);
+  });
+
+  it('splits by the question, the same way in any order, without repeats', () => {
+    const rows = Array.from({ length: 400 }, (_, i) =>
+      JSON.stringify({ question: `What is ${i}+1?`, golden: `${i + 1}` }),
+    );
+    const task = open(write('a.jsonl', `${rows.join('\n')}\n${rows[3]?.replace('What is', 'what  IS')}\n`));
+    const turned = open(write('b.jsonl', rows.toReversed().join('\n')));
+    expect(task.counts.repeated).toBe(1);
+    expect(task.size('train') + task.size('validation') + task.size('test')).toBe(400);
+    expect(task.size('train')).toBeGreaterThan(290);
+    expect(task.size('train')).toBeLessThan(350);
+    for (const split of SPLITS) {
+      const prompts = (t: typeof task) => t.fixed(split, t.size(split)).map(({ prompt }) => prompt);
+      expect(prompts(turned)).toEqual(prompts(task));
+    }
+    expect(new Set(all(task).map(({ prompt }) => prompt)).size).toBe(400);
+    const rng = new Random(1);
+    const test = new Set(task.fixed('test', task.size('test')).map(({ id }) => id));
+    for (let i = 0; i < 1000; i++) expect(test.has(task.sample(rng, 'train').id)).toBe(false);
+    expect(() => task.fixed('test', 401)).toThrow(/the test split has \d+ problems, 401 asked for/);
+  });
+
+  it('takes the test split from its own file, and keeps it out of training', () => {
+    const row = (i: number) => JSON.stringify({ question: `What is ${i}+1?`, golden: i + 1 });
+    const path = write('train.jsonl', Array.from({ length: 100 }, (_, i) => row(i)).join('\n'));
+    const test = write('test.jsonl', [row(5), row(1000)].join('\n'));
+    const task = open(path, { test, source: 'sums' });
+    expect(task.counts).toMatchObject({ test: 2, inTest: 1, repeated: 0 });
+    expect(task.size('train') + task.size('validation')).toBe(99);
+    expect(
+      task
+        .fixed('test', 2)
+        .map(({ id }) => id)
+        .sort(),
+    ).toEqual(['sums:test:1', 'sums:test:2']);
+    expect(all(task).filter(({ prompt }) => prompt === 'What is 5+1?')).toHaveLength(1);
+  });
+
+  it.each([
+    ['empty.jsonl', '', 'empty.jsonl: the file has no problems'],
+    ['broken.jsonl', `${JSON.stringify(gsm)}\n{"question": "a`, 'broken.jsonl:2: not valid JSON'],
+    ['list.jsonl', '[1]', 'list.jsonl:1: found a list; expected GSM8K'],
+    [
+      'keys.jsonl',
+      '{"problem": "a", "answer": "#### 1"}',
+      'keys.jsonl:1: no "question" among the keys problem, answer',
+    ],
+    ['gold.jsonl', '{"question": "a"}', 'gold.jsonl:1: neither "answer" nor "golden" among the keys question'],
+    ['mark.jsonl', '{"question": "a", "answer": "72"}', 'mark.jsonl:1: "answer" has no final answer after "####"'],
+    ['none.jsonl', '{"question": "a", "answer": "so ####"}', 'none.jsonl:1: "answer" has nothing after "####"'],
+    [
+      'type.jsonl',
+      '\n{"question": 1, "answer": "#### 1"}',
+      'type.jsonl:2: "question" must be a text that is not empty',
+    ],
+    ['golden.jsonl', '{"question": "a", "golden": null}', 'golden.jsonl:1: "golden" must be a text or a number'],
+    ['grade.jsonl', '{"question": "a", "golden": "1", "grade": "two"}', 'grade.jsonl:1: "grade" must be a number'],
+  ])('names file, line and what is wrong: %s', (name, text, message) => {
+    expect(() => open(write(name, text))).toThrow(message);
+  });
+
+  it('says which file is not there, and which split is empty', () => {
+    expect(() => open('missing.jsonl')).toThrow(`${join(folder, 'missing.jsonl')}: cannot open: no such file`);
+    const one = open(write('one.jsonl', JSON.stringify(cmath)));
+    const empty = SPLITS.filter((split) => one.size(split) === 0);
+    expect(empty).toHaveLength(2);
+    expect(() => one.sample(new Random(1), empty[0] ?? 'test')).toThrow('split is empty');
+  });
+});

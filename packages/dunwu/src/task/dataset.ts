@@ -1,0 +1,211 @@
+import { basename, extname, resolve } from 'node:path';
+import { z } from 'zod';
+import { readJsonl } from '../util/jsonl.js';
+import { hash32, type Random } from '../util/random.js';
+import { languageOf } from './language.js';
+import type { Language, Problem, Split, Task } from './problem.js';
+import { splitOf } from './split.js';
+
+/** A problem set in files. Unknown keys are errors. */
+export const datasetSchema = z.strictObject({
+  type: z.literal('dataset'),
+  /** JSONL, one problem a line, in GSM8K's or CMATH's shape. */
+  path: z.string().min(1),
+  /** A file for the test split. Without it, `path` is split 80/10/10 by a hash of the question. */
+  test: z.string().min(1).optional(),
+  /** What the problems' `source` says: reward weights are looked up by it. Default: the file's name, or its folder's. */
+  source: z.string().min(1).optional(),
+  /** Default: by the script of each question. */
+  language: z.enum(['en', 'zh']).optional(),
+});
+
+export type DatasetConfig = z.output<typeof datasetSchema>;
+
+/** A gold equation from a `<<48/2=24>>` annotation. */
+export interface AnnotatedStep {
+  /** As annotated: `48/2=24`. */
+  readonly equation: string;
+  readonly expression: string;
+  readonly result: string;
+}
+
+export interface DatasetTask extends Task {
+  /** What was read, and what was left out so that no problem is used twice or on both sides. */
+  readonly counts: Readonly<Record<Split | 'repeated' | 'inTest', number>>;
+}
+
+const SHAPES =
+  'expected GSM8K\'s {"question": "…", "answer": "… #### 18"} or CMATH\'s {"question": "…", "golden": "18", "grade"?, "reasoning_step"?}';
+
+/**
+ * Problems from JSONL files: GSM8K's shape (`question`, `answer` ending in `#### x`, with `<<a=b>>` annotations) or
+ * CMATH's (`question`, `golden`). `meta`: `numbers` (in the question), `line`, and where the row has them `steps`
+ * (AnnotatedStep[]), `solution` (the answer's text without annotations), `grade`, `reasoningSteps`.
+ *
+ * With a `test` file, `path` is split 90/10 into train and validation; questions that are in the test file too are left
+ * out of both. Repeated questions (but for case, width and spaces) count once.
+ *
+ * @param base folder that relative paths start from.
+ * @throws Error that names file and line, what is there and what was expected.
+ */
+export function createDataset(input: z.input<typeof datasetSchema>, base = process.cwd()): DatasetTask {
+  const config = datasetSchema.parse(input);
+  const source = config.source ?? sourceName(config.path);
+  const splits: Record<Split, Row[]> = { train: [], validation: [], test: [] };
+  const counts = { repeated: 0, inTest: 0 };
+
+  const testKeys = new Set<string>();
+  if (config.test !== undefined) {
+    for (const row of readProblems(resolve(base, config.test), `${source}:test`, source, config.language)) {
+      if (testKeys.has(row.key)) counts.repeated++;
+      else splits.test.push(row);
+      testKeys.add(row.key);
+    }
+  }
+  const seen = new Set<string>();
+  for (const row of readProblems(resolve(base, config.path), source, source, config.language)) {
+    if (testKeys.has(row.key)) {
+      counts.inTest++;
+      continue;
+    }
+    if (seen.has(row.key)) {
+      counts.repeated++;
+      continue;
+    }
+    seen.add(row.key);
+    const split = splitOf(row.key);
+    splits[split === 'test' && config.test !== undefined ? 'train' : split].push(row);
+  }
+  // Files are often sorted (CMATH by grade): the first n of a split must not be the easiest n.
+  for (const rows of Object.values(splits)) rows.sort((a, b) => a.order - b.order || (a.key < b.key ? -1 : 1));
+
+  return {
+    id: source,
+    counts: {
+      train: splits.train.length,
+      validation: splits.validation.length,
+      test: splits.test.length,
+      ...counts,
+    },
+    size: (split) => splits[split].length,
+    sample(rng: Random, split: Split): Problem {
+      if (splits[split].length === 0) {
+        throw new Error(`${config.path}: the ${split} split is empty: the file has too few problems for it`);
+      }
+      return rng.choice(splits[split]).problem;
+    },
+    fixed(split: Split, n: number): Problem[] {
+      const rows = splits[split];
+      if (n > rows.length) {
+        throw new RangeError(`${config.path}: the ${split} split has ${rows.length} problems, ${n} asked for`);
+      }
+      return rows.slice(0, n).map(({ problem }) => problem);
+    },
+  };
+}
+
+interface Row {
+  readonly key: string;
+  readonly order: number;
+  readonly problem: Problem;
+}
+
+/** gsm8k/train.jsonl → gsm8k; math.jsonl → math. */
+function sourceName(path: string): string {
+  const name = basename(path, extname(path));
+  const folder = basename(resolve(path, '..'));
+  return /^(train|test|validation|valid|dev|data)$/i.test(name) && folder !== '' ? folder : name;
+}
+
+function* readProblems(path: string, idPrefix: string, source: string, language?: Language): Generator<Row> {
+  let rows = 0;
+  for (const { value, number } of readJsonl(path)) {
+    rows++;
+    const fail = (what: string): never => {
+      throw new Error(`${path}:${number}: ${what}; ${SHAPES}`);
+    };
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return fail(`found ${value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`}`);
+    }
+    const row = value as Record<string, unknown>;
+    const { question } = row;
+    if (typeof question !== 'string' || question.trim() === '') {
+      return fail(
+        'question' in row
+          ? '"question" must be a text that is not empty'
+          : `no "question" among the keys ${Object.keys(row).join(', ') || '(none)'}`,
+      );
+    }
+    const gold = 'golden' in row ? fromCmath(row, fail) : fromGsm8k(row, fail);
+    const key = question.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
+    yield {
+      key,
+      order: hash32(`order:${key}`),
+      problem: {
+        id: `${idPrefix}:${number}`,
+        prompt: question,
+        answer: gold.answer,
+        source,
+        language: language ?? languageOf(question),
+        meta: { line: number, numbers: numbersIn(question), ...gold.meta },
+      },
+    };
+  }
+  if (rows === 0) throw new Error(`${path}: the file has no problems; ${SHAPES}, one a line`);
+}
+
+interface Gold {
+  readonly answer: string;
+  readonly meta: Readonly<Record<string, unknown>>;
+}
+
+function fromCmath(row: Record<string, unknown>, fail: (what: string) => never): Gold {
+  const { golden, grade, reasoning_step } = row;
+  const answer = typeof golden === 'number' ? String(golden) : golden;
+  if (typeof answer !== 'string' || answer.trim() === '') return fail('"golden" must be a text or a number');
+  const meta: Record<string, unknown> = {};
+  for (const [key, name, value] of [
+    ['grade', 'grade', grade],
+    ['reasoning_step', 'reasoningSteps', reasoning_step],
+  ] as const) {
+    if (value === undefined || value === null) continue;
+    if (typeof value !== 'number') return fail(`"${key}" must be a number`);
+    meta[name] = value;
+  }
+  return { answer: answer.trim(), meta };
+}
+
+function fromGsm8k(row: Record<string, unknown>, fail: (what: string) => never): Gold {
+  const { answer: text } = row;
+  if (typeof text !== 'string') {
+    return fail(
+      'answer' in row
+        ? '"answer" must be a text'
+        : `neither "answer" nor "golden" among the keys ${Object.keys(row).join(', ')}`,
+    );
+  }
+  const mark = text.lastIndexOf('####');
+  if (mark < 0) return fail('"answer" has no final answer after "####"');
+  const answer = text.slice(mark + 4).trim();
+  if (answer === '') return fail('"answer" has nothing after "####"');
+  const steps: AnnotatedStep[] = [];
+  for (const [, annotation = ''] of text.matchAll(/<<([^<>]*)>>/g)) {
+    const parts = annotation.split('=');
+    const [expression = '', result = ''] = parts.map((part) => part.trim());
+    // The annotations are hints, not the gold answer: one that is no equation is passed over.
+    if (parts.length === 2 && expression !== '' && result !== '') {
+      steps.push({ equation: `${expression}=${result}`, expression, result });
+    }
+  }
+  const solution = text
+    .slice(0, mark)
+    .replace(/<<[^<>]*>>/g, '')
+    .trim();
+  return { answer, meta: { steps, ...(solution === '' ? {} : { solution }) } };
+}
+
+/** Numbers as written in a text: 1,000 is one number, full-width digits count. */
+function numbersIn(text: string): number[] {
+  const found = text.normalize('NFKC').match(/\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?/g) ?? [];
+  return found.map((number) => Number(number.replaceAll(',', '')));
+}
