@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { applyOperation, equationText, infix } from './arithmetic.js';
+import { applyOperation, equationText, infix, isTrivial } from './arithmetic.js';
 
 describe('arithmetic', () => {
   it('computes, and refuses a division that is not exact', () => {
@@ -9,6 +9,22 @@ describe('arithmetic', () => {
     expect(applyOperation('div', 72, 4)).toBe(18);
     expect(applyOperation('div', 73, 4)).toBeUndefined();
     expect(applyOperation('div', 7, 0)).toBeUndefined();
+  });
+
+  it('knows steps that say nothing', () => {
+    const steps = [
+      ['add', 0, 5],
+      ['sub', 5, 0],
+      ['mul', 1, 5],
+      ['mul', 5, 1],
+      ['div', 5, 1],
+      ['div', 5, 5],
+    ] as const;
+    expect(steps.map((step) => isTrivial(...step))).toEqual([true, true, true, true, true, true]);
+    expect(isTrivial('sub', 5, 5)).toBe(true);
+    expect(isTrivial('div', 1, 5)).toBe(false);
+    expect(isTrivial('sub', 5, 1)).toBe(false);
+    expect(isTrivial('add', 1, 1)).toBe(false);
   });
 
   it('writes equations as they are given', () => {

@@ -26,6 +26,16 @@ export function equationText(op: Operation, left: number, right: number, result:
   return `${left}${SYMBOLS[op]}${right}=${result}`;
 }
 
+/**
+ * Steps that say nothing (a+0, a-a, a*1, a/a …). Generators leave them out: a step reward neither counts them nor lets a
+ * solution be right in full with them.
+ */
+export function isTrivial(op: Operation, left: number, right: number): boolean {
+  if (left === 0 || right === 0) return true;
+  if (op === 'sub' || op === 'div') return left === right || (op === 'div' && right === 1);
+  return op === 'mul' && (left === 1 || right === 1);
+}
+
 const precedence = (op: Operation): number => (op === 'add' || op === 'sub' ? 1 : 2);
 
 /**

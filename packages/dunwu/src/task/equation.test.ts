@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../util/random.js';
+import { isTrivial } from './arithmetic.js';
 import { createEquation } from './equation.js';
 import { SPLITS } from './problem.js';
 import { splitOf } from './split.js';
@@ -47,6 +48,8 @@ describe('equation', () => {
       const steps = goldSteps(problem);
       for (const { equation, result } of steps) expect(evaluate(equation.split('=')[0] ?? '')).toBe(result);
       expect(rework(steps)).toEqual(steps);
+      expect(new Set(steps.map(({ equation }) => equation)).size).toBe(steps.length);
+      for (const { op, left, right } of steps) expect(isTrivial(op, left, right)).toBe(false);
     }
   });
 

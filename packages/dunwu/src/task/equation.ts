@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Random } from '../util/random.js';
-import { applyOperation, type Expression, equationText, infix } from './arithmetic.js';
+import { applyOperation, type Expression, equationText, infix, isTrivial } from './arithmetic.js';
 import { type Problem, SPLITS, type Split } from './problem.js';
 import { languageWeights, operationWeights, range } from './schema.js';
 import { firstDistinct, splitOf } from './split.js';
@@ -77,7 +77,10 @@ function drawProblem(rng: Random, split: Split, config: EquationConfig): Problem
   );
 }
 
-/** A random tree with `count` operations, its steps appended in post-order; undefined when a value leaves the bounds. */
+/**
+ * A random tree with `count` operations, its steps appended in post-order; undefined when a value leaves the bounds, a step is
+ * trivial or is there twice.
+ */
 function drawTree(
   rng: Random,
   count: number,
@@ -96,9 +99,13 @@ function drawTree(
   const rightLeaf = op === 'mul' ? config.factor : op === 'div' ? config.divisor : config.operand;
   const right = drawTree(rng, count - 1 - leftCount, rightLeaf, steps, config);
   if (right === undefined) return undefined;
+  if (isTrivial(op, left.value, right.value)) return undefined;
   const value = applyOperation(op, left.value, right.value);
   if (value === undefined || value < config.bounds[0] || value > config.bounds[1]) return undefined;
   const equation = equationText(op, left.value, right.value, value);
+  const commutes = op === 'add' || op === 'mul';
+  const turned = commutes ? equationText(op, right.value, left.value, value) : equation;
+  if (steps.some((step) => step.equation === equation || step.equation === turned)) return undefined;
   steps.push({
     op,
     left: left.value,

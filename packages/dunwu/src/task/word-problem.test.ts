@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../util/random.js';
+import { isTrivial } from './arithmetic.js';
 import { SPLITS, type Split } from './problem.js';
 import { splitOf } from './split.js';
 import { createWordProblem } from './word-problem.js';
@@ -42,6 +43,9 @@ describe('word-problem', () => {
         expect(steps.at(-1)?.result).toBe(Number(problem.answer));
         expect(steps.length).toBeGreaterThanOrEqual(low);
         expect(steps.length).toBeLessThanOrEqual(high);
+        const values = [steps[0]?.left, ...steps.map(({ result }) => result)];
+        expect(new Set(values).size).toBe(values.length); // no coming back, so no equation twice
+        for (const { op, left, right } of steps) expect(isTrivial(op, left, right)).toBe(false);
         for (const { result } of steps) expect(result >= 0 && result <= bound).toBe(true);
         const unmarked = problem.prompt.replace(/#\d+/g, '');
         expect(problem.meta.numbers).toEqual(unmarked.match(/\d+/g)?.map(Number));

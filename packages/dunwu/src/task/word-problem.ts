@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { hash32, type Random } from '../util/random.js';
-import { applyOperation, type Expression, equationText, infix, type Operation } from './arithmetic.js';
+import { applyOperation, type Expression, equationText, infix, isTrivial, type Operation } from './arithmetic.js';
 import type { Language, Problem, Split } from './problem.js';
 import { SPLITS } from './problem.js';
 import { languageWeights, operationWeights, range } from './schema.js';
@@ -136,7 +136,7 @@ function drawMove(rng: Random, value: number, config: WordProblemConfig): Move |
   const operands =
     op === 'mul' ? config.factor : op === 'div' ? config.divisor : rng.chance(small_share) ? small : large;
   const operand = rng.int(...operands);
-  if ((op === 'mul' || op === 'div') && value === 0) return undefined; // 3 times nothing is no step
+  if (isTrivial(op, value, operand)) return undefined;
   const result = applyOperation(op, value, operand);
   if (result === undefined || result < config.bounds[0] || result > config.bounds[1]) return undefined;
   return { op, operand };
@@ -148,12 +148,17 @@ function drawSkeleton(rng: Random, split: Split, config: WordProblemConfig): Ske
     const length = rng.int(...config.steps);
     const moves: Move[] = [];
     let value = start;
+    const values = new Set([start]);
     let expression: Expression = start;
     for (let tries = 0; moves.length < length && tries < 40; tries++) {
       const move = drawMove(rng, value, config);
       if (move === undefined) continue;
+      const result = applyOperation(move.op, value, move.operand) as number;
+      // "loses 7, gets 7, loses 7" would write the same equation twice: a story never comes back to a value.
+      if (values.has(result)) continue;
+      values.add(result);
+      value = result;
       moves.push(move);
-      value = applyOperation(move.op, value, move.operand) as number;
       expression = { op: move.op, left: expression, right: move.operand };
     }
     if (moves.length < length) continue;
