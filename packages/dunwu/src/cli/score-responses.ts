@@ -1,0 +1,182 @@
+import { z } from 'zod';
+import { RewardProgram, type RewardProgramConfig } from '../reward/program.js';
+import { RULE_NAMES, type RuleName } from '../reward/rules/index.js';
+import type { PartStatus, Trace } from '../reward/trace.js';
+import { languageOf } from '../task/language.js';
+import type { Language, Problem } from '../task/problem.js';
+import { UsageError } from '../util/errors.js';
+
+/** One response to judge, with its place in the input. */
+export interface ScoredResponse {
+  /** From 0; blank lines are not counted, unreadable ones are. */
+  readonly index: number;
+  readonly trace: Trace;
+  readonly response: string;
+}
+
+export interface BadLine {
+  readonly index: number;
+  /** `file:line: what is wrong`. */
+  readonly error: string;
+}
+
+/** The rules that judge another model's output: no tags expected of it, and arithmetic of everyday life allowed. */
+const OPTIONS: Partial<Record<RuleName, Record<string, unknown>>> = {
+  accuracy: { require_tags: false },
+  steps: { constants: 'everyday' },
+};
+
+/**
+ * "accuracy,format=0.5,steps" → a reward program's config. @throws {UsageError} naming the rules there are.
+ */
+export function parseRules(list: string, requireTags = false): RewardProgramConfig {
+  const rules: NonNullable<RewardProgramConfig['rules']> = {};
+  // `length` needs a limit that only a recipe can give.
+  const known = RULE_NAMES.filter((name) => name !== 'length');
+  for (const item of list.split(/[,，]/)) {
+    const [name = '', weightText, ...more] = item.split('=').map((part) => part.trim());
+    const rule = known.find((one) => one === name);
+    if (!rule) throw new UsageError(`--rules: unknown rule "${name}"; allowed: ${known.join(', ')}`);
+    if (rules[rule] !== undefined) throw new UsageError(`--rules: ${rule} is named twice`);
+    const weight = weightText === undefined ? 1 : Number(weightText);
+    if (more.length > 0 || weightText === '' || !Number.isFinite(weight) || weight === 0) {
+      throw new UsageError(`--rules: "${item.trim()}" is not NAME or NAME=WEIGHT with a weight other than 0`);
+    }
+    rules[rule] = { weight, ...OPTIONS[rule], ...(rule === 'accuracy' ? { require_tags: requireTags } : {}) };
+  }
+  return { rules };
+}
+
+const gold = z.union([z.string(), z.number().transform(String)]);
+const line = z
+  .looseObject({
+    question: z.string(),
+    answer: gold.optional(),
+    /** CMATH's name for the answer. */
+    golden: gold.optional(),
+    response: z.string(),
+    source: z.string().optional(),
+    language: z.enum(['en', 'zh']).optional(),
+    meta: z.record(z.string(), z.unknown()).optional(),
+  })
+  .refine((row) => row.answer !== undefined || row.golden !== undefined, { error: 'missing', path: ['answer'] });
+
+/** GSM8K's annotations are its gold steps. */
+function metaOf(answer: string, meta: Record<string, unknown> | undefined): Record<string, unknown> {
+  const steps = [...answer.slice(0, 100_000).matchAll(/<<([^<>\n]{1,200})>>/g)].map((match) => match[1]);
+  return { ...(steps.length > 0 ? { steps } : {}), ...meta };
+}
+
+/** The problem and the response of one line of JSON. @throws {Error} saying what is wrong, without the place. */
+export function parseResponseLine(text: string, index: number): { problem: Problem; response: string } {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`not valid JSON (${error instanceof Error ? error.message : String(error)})`);
+  }
+  const parsed = line.safeParse(value);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const key = issue?.path.map(String).join('.');
+    throw new Error(
+      `${key ? `key "${key}": ` : ''}${issue?.message ?? 'wrong shape'}; expected {"question", "answer", "response"}`,
+    );
+  }
+  const { question, answer, golden, response, source, language, meta } = parsed.data;
+  const given = answer ?? golden ?? '';
+  const spoken: Language = language ?? languageOf(question);
+  const problem: Problem = {
+    id: `line:${index}`,
+    prompt: question,
+    answer: given,
+    source: source ?? '',
+    language: spoken,
+    meta: metaOf(given, meta),
+  };
+  return { problem, response };
+}
+
+/** Judges lines of JSON one by one, in order; a line that cannot be read is reported, and the next ones go on. */
+export async function* scoreLines(
+  lines: AsyncIterable<string> | Iterable<string>,
+  file: string,
+  config: RewardProgramConfig,
+): AsyncGenerator<ScoredResponse | BadLine> {
+  const program = new RewardProgram(config);
+  let number = 0;
+  let index = 0;
+  for await (const raw of lines) {
+    number++;
+    const text = number === 1 ? raw.replace(/^\ufeff/, '') : raw;
+    if (text.trim() === '') continue;
+    const at = index++;
+    let read: { problem: Problem; response: string };
+    try {
+      read = parseResponseLine(text, at);
+    } catch (error) {
+      yield { index: at, error: `${file}:${number}: ${error instanceof Error ? error.message : String(error)}` };
+      continue;
+    }
+    yield { index: at, response: read.response, trace: program.score(read.problem, read.response) };
+  }
+}
+
+/** The line that other programs read; keys and their order are fixed. */
+export function traceJson({ index, trace }: ScoredResponse): string {
+  const parts = trace.parts.map(({ name, points, max, status, evidence }) => ({ name, points, max, status, evidence }));
+  return JSON.stringify({ index, total: trace.total, parts });
+}
+
+/** The line that people read: `12  1.50  accuracy ok 1 «18»  format wrong 0 (…)`. */
+export function traceText({ index, trace, response }: ScoredResponse): string {
+  const parts = trace.parts.map((part) => {
+    const [first] = part.evidence;
+    const seen = first ? ` «${response.slice(first[0], Math.min(first[1], first[0] + 40)).replace(/\s+/g, ' ')}»` : '';
+    const why = part.status === 'ok' || !part.note ? '' : ` (${part.note.replace(/\s+/g, ' ')})`;
+    return `${part.name} ${part.status} ${rounded(part.points)}${seen}${why}`;
+  });
+  return `${String(index).padStart(6)}  ${rounded(trace.total).padStart(6)}  ${parts.join('  ')}`;
+}
+
+function rounded(value: number): string {
+  return String(Math.round(value * 1000) / 1000);
+}
+
+const STATUSES: readonly PartStatus[] = ['ok', 'wrong', 'unparsable', 'timeout', 'bad-gold'];
+
+/** Counts of every status and mean points of every rule, over all responses. */
+export class ScoreSummary {
+  #responses = 0;
+  #total = 0;
+  readonly #rules = new Map<string, { points: number; statuses: Map<PartStatus, number> }>();
+
+  add(trace: Trace): void {
+    this.#responses++;
+    this.#total += trace.total;
+    for (const part of trace.parts) {
+      let rule = this.#rules.get(part.name);
+      if (!rule) {
+        rule = { points: 0, statuses: new Map() };
+        this.#rules.set(part.name, rule);
+      }
+      rule.points += part.points;
+      rule.statuses.set(part.status, (rule.statuses.get(part.status) ?? 0) + 1);
+    }
+  }
+
+  table(): string {
+    if (this.#responses === 0) return 'no responses';
+    const rows = [['rule', ...STATUSES, 'mean points']];
+    for (const [name, { points, statuses }] of this.#rules) {
+      const counts = STATUSES.map((status) => String(statuses.get(status) ?? 0));
+      rows.push([name, ...counts, (points / this.#responses).toFixed(4)]);
+    }
+    const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+    const table = rows.map((row) =>
+      row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
+    );
+    const mean = (this.#total / this.#responses).toFixed(4);
+    return [...table, `${this.#responses} responses, mean total ${mean}`].join('\n');
+  }
+}

@@ -1,0 +1,30 @@
+import type { z } from 'zod';
+import type { Rule } from '../trace.js';
+import { accuracyOptions, accuracyRule } from './accuracy.js';
+import { formatRule } from './format.js';
+import { languageOptions, languageRule } from './language.js';
+import { lengthOptions, lengthRule } from './length.js';
+import { stepsOptions, stepsRule } from './steps.js';
+
+/** How a rule is made from the options that a recipe gives it. Add a rule: write it beside these, and name it here. */
+export interface RuleDefinition {
+  /** Strict: an option that it does not know is an error. */
+  readonly options: z.ZodType;
+  create(options: unknown): Rule;
+}
+
+/** Parses twice what needs it only once, for the sake of types: `create` is called when a program is built, not per response. */
+function define<Schema extends z.ZodType>(options: Schema, create: (options: z.input<Schema>) => Rule): RuleDefinition {
+  return { options, create: (given) => create(given as z.input<Schema>) };
+}
+
+export const RULES = {
+  format: define(languageOptions, formatRule),
+  accuracy: define(accuracyOptions, accuracyRule),
+  steps: define(stepsOptions, stepsRule),
+  language: define(languageOptions, languageRule),
+  length: define(lengthOptions, lengthRule),
+} as const satisfies Record<string, RuleDefinition>;
+
+export type RuleName = keyof typeof RULES;
+export const RULE_NAMES = Object.keys(RULES) as RuleName[];
