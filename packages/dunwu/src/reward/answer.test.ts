@@ -154,7 +154,7 @@ const CASES: readonly (readonly [response: string, answer: string])[] = [
   ['So, the answer is 160 minutes or 2.67 hours.', '160 phrase'],
   ['The answer is 160 minutes (2 hours and 40 minutes).', '160 phrase'],
   ['Each correct answer is worth 5 points. He has 10 correct, so 10 * 5 = 50 points.', '50 last-number'],
-  ['The number of correct answers = 4 × 5 = 20', '20 phrase'],
+  ['The number of correct answers = 4 × 5 = 20', '20 last-number'],
   ['#### 9 eggs x $2 = $18', '18 hash'],
   ['#### 18 (9*2)', '18 hash'],
   ['Therefore, Janet makes $18 every day, selling 9 eggs at $2 each.', '2 last-number'],

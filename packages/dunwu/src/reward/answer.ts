@@ -247,7 +247,7 @@ function marks(text: string, pattern: RegExp): Mark[] {
 
 /** "the answer is", "Final Answer:", "the correct answer to the question would be", "答案是", "答案：". */
 const phrase =
-  /\banswers?\b["'*_\s]{0,4}(?:(?:to|for|of)\b[^.\n:=]{0,80}?)?["'*_\s,]{0,4}(?:(?:therefore|thus|then|hence|here),?\s)?(?:\b(?:is|was|equals|comes to)\b|\b(?:would|will|should|must) be\b|[:：=])[*_\s]{0,4}[:：]?|答案["”*_\s]{0,4}(?:应该|应当|就|便|也)?(?:是|为|等于|应为|[:：=])[*_\s]{0,4}[:：]?/gi;
+  /\banswer\b["'*_\s]{0,4}(?:(?:to|for|of)\b[^.\n:=]{0,80}?)?["'*_\s,]{0,4}(?:(?:therefore|thus|then|hence|here),?\s)?(?:\b(?:is|was|equals|comes to)\b|\b(?:would|will|should|must) be\b|[:：=])[*_\s]{0,4}[:：]?|答案["”*_\s]{0,4}(?:应该|应当|就|便|也)?(?:是|为|等于|应为|[:：=])[*_\s]{0,4}[:：]?/gi;
 /** A heading of its own: "## Final Answer", "**Answer**", "答案". */
 const heading = /(?:^|\n)[#*_\s>]{0,8}(?:(?:the )?final )?(?:answer|答案)[*_ \t]{0,6}(?=\n)/gi;
 /** "A: 18", "Ans. 18", "答：一共18个". */
