@@ -1,6 +1,8 @@
 // Writes src/generated/{methods,functions}.ts from the schemas of the libtorch that the addon is linked with.
 // Run after changing the lists below:  node packages/torch/scripts/generate.mjs
-import { writeFileSync } from 'node:fs';
+// With --check nothing is written: exit code 1 when the files differ from what would be. They are not comparable when
+// they were generated with another version of libtorch, whose schemas may differ; that is said, and is no failure.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -158,7 +160,8 @@ function emit({ js, full, schema }, method) {
 
 const methods = parse(METHODS).map((entry) => emit(entry, true));
 const functions = parse(FUNCTIONS).map((entry) => emit(entry, false));
-const head = '// Generated from libtorch schemas by scripts/generate.mjs: do not edit.\n';
+const { version } = native.runtimeInfo();
+const head = `// Generated from the schemas of libtorch ${version} by scripts/generate.mjs: do not edit.\n`;
 const typesFor = (kind) => {
   const dtypes = ['Device', 'DType'].filter((w) => used.has(`${kind}:${w}`));
   return (
@@ -170,12 +173,31 @@ const calls = (text) =>
   ['callAny', 'callInPlace', 'callTensor', 'lazy'].filter((f) => text.includes(`${f}(`)).join(', ');
 const methodText = methods.join('\n');
 const functionText = functions.join('\n');
-writeFileSync(
-  new URL('src/generated/methods.ts', root),
-  `${head}${typesFor('m')}import { ${calls(methodText)} } from '../operator.js';\nimport type { Tensor } from '../tensor.js';\n\nexport abstract class TensorOperators {\n${methodText}}\n`,
-);
-writeFileSync(
-  new URL('src/generated/functions.ts', root),
-  `${head}${typesFor('f')}import { ${calls(functionText)} } from '../operator.js';\nimport type { Tensor } from '../tensor.js';\n\n${functionText}`,
-);
-console.log(`${methods.length} methods, ${functions.length} functions`);
+const files = {
+  'src/generated/methods.ts': `${head}${typesFor('m')}import { ${calls(methodText)} } from '../operator.js';\nimport type { Tensor } from '../tensor.js';\n\nexport abstract class TensorOperators {\n${methodText}}\n`,
+  'src/generated/functions.ts': `${head}${typesFor('f')}import { ${calls(functionText)} } from '../operator.js';\nimport type { Tensor } from '../tensor.js';\n\n${functionText}`,
+};
+if (process.argv.includes('--check')) check();
+else {
+  for (const [file, text] of Object.entries(files)) writeFileSync(new URL(file, root), text);
+  console.log(`${methods.length} methods, ${functions.length} functions`);
+}
+
+function check() {
+  for (const [file, text] of Object.entries(files)) {
+    const written = readFileSync(new URL(file, root), 'utf8');
+    const from = /libtorch (\S+)/.exec(written.slice(0, written.indexOf('\n')))?.[1];
+    if (from !== version) {
+      console.log(`${file}: not compared: generated with libtorch ${from}, this is ${version}`);
+      continue;
+    }
+    const lines = text.split('\n');
+    const old = written.split('\n');
+    const differs = lines.findIndex((line, i) => line !== old[i]);
+    if (differs < 0 && lines.length === old.length) console.log(`${file}: up to date`);
+    else {
+      console.error(`${file}:${differs + 1}: is not what scripts/generate.mjs writes; run it again`);
+      process.exitCode = 1;
+    }
+  }
+}

@@ -66,10 +66,17 @@ export function backward(
  * @param device type of device, 'cpu' or 'cuda'.
  */
 export function autocast<T>(device: string, dtype: DType, body: () => T): T {
-  const before = native.setAutocast(device, dtype);
+  // Off and on again: turning it off drops the weights that libtorch has cached in another dtype.
+  const before = native.setAutocast(device, null);
+  native.setAutocast(device, dtype);
   try {
-    return body();
+    const result = body();
+    if (result instanceof Promise) {
+      throw new Error('autocast: the function returned a promise; the setting would not follow it');
+    }
+    return result;
   } finally {
-    native.setAutocast(device, before);
+    native.setAutocast(device, null);
+    if (before !== null) native.setAutocast(device, before);
   }
 }

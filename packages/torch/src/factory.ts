@@ -5,6 +5,7 @@ import type { Tensor } from './tensor.js';
 
 type Nested = number | boolean | readonly Nested[];
 
+/** By the name that typed arrays and their subclasses (Node's Buffer) carry. */
 const ARRAYS: Readonly<Record<string, DType>> = {
   Float32Array: 'float32',
   Float64Array: 'float64',
@@ -30,14 +31,21 @@ function isTyped(data: unknown): data is NumericArray {
   return ArrayBuffer.isView(data) && !(data instanceof DataView);
 }
 
+function dtypeOf(array: NumericArray): DType {
+  const dtype = ARRAYS[array[Symbol.toStringTag]];
+  if (dtype !== undefined) return dtype;
+  throw new Error(
+    `tensor: ${array[Symbol.toStringTag]} is not supported; supported: ${Object.keys(ARRAYS).join(', ')}`,
+  );
+}
+
 /**
  * A CPU tensor from nested arrays of numbers or from a typed array, copied.
  * @throws Error when nested arrays are ragged, or when shape and number of values differ.
  */
 export function tensor(data: Nested | NumericArray, options: TensorOptions = {}): Tensor {
   if (isTyped(data)) {
-    const native_dtype = ARRAYS[data.constructor.name] as DType;
-    const made = adopt(native.fromBuffer(data, native_dtype, options.shape ?? [data.length], false));
+    const made = adopt(native.fromBuffer(data, dtypeOf(data), options.shape ?? [data.length], false));
     return finish(made, options);
   }
   const shape: number[] = [];
@@ -47,9 +55,9 @@ export function tensor(data: Nested | NumericArray, options: TensorOptions = {})
   const walk = (value: Nested, depth: number): void => {
     if (Array.isArray(value)) {
       if (depth >= shape.length || value.length !== shape[depth]) {
-        throw new Error(
-          `tensor: ragged nested array: expected ${shape[depth] ?? 'a number'} entries at depth ${depth}, got ${value.length}`,
-        );
+        const expected = depth >= shape.length ? 'a number' : `${shape[depth]} entries`;
+        const got = depth >= shape.length ? 'an array' : value.length;
+        throw new Error(`tensor: ragged nested array: expected ${expected} at depth ${depth}, got ${got}`);
       }
       for (const entry of value as readonly Nested[]) walk(entry, depth + 1);
     } else {
@@ -92,5 +100,5 @@ function finish(made: Tensor, options: TensorOptions): Tensor {
  * alive for as long as the tensor is; its buffer must not be transferred or resized meanwhile.
  */
 export function shareMemory(data: NumericArray, shape: readonly number[] = [data.length]): Tensor {
-  return adopt(native.fromBuffer(data, ARRAYS[data.constructor.name] as DType, shape, true));
+  return adopt(native.fromBuffer(data, dtypeOf(data), shape, true));
 }

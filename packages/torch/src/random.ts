@@ -3,10 +3,14 @@ import { HANDLE, native } from './native.js';
 import { adopt } from './scope.js';
 import type { Tensor } from './tensor.js';
 
-/** A stream of random numbers of its own; operators take it as `generator`. */
+const lastNet = new FinalizationRegistry<number>((handle) => native.releaseGenerator(handle));
+
+/** A stream of random numbers of its own; operators take it as `generator`. The collector frees a forgotten one. */
 export class Generator implements Disposable {
   constructor(seed: number, device: Device = 'cpu') {
-    (this as unknown as Record<symbol, number>)[HANDLE] = native.createGenerator(device);
+    const handle = native.createGenerator(device);
+    (this as unknown as Record<symbol, number>)[HANDLE] = handle;
+    lastNet.register(this, handle, this);
     native.manualSeed(this, seed);
   }
 
@@ -24,6 +28,7 @@ export class Generator implements Disposable {
     const handle = holder[HANDLE] as number;
     if (handle < 0) return;
     holder[HANDLE] = -1;
+    lastNet.unregister(this);
     native.releaseGenerator(handle);
   }
 

@@ -5,6 +5,10 @@ import { native, type RuntimeInfo } from './native.js';
 export type MatmulPrecision = 'highest' | 'high' | 'medium';
 
 export function setFloat32MatmulPrecision(precision: MatmulPrecision): void {
+  // libtorch only warns about an unknown name, and goes on as before.
+  if (!['highest', 'high', 'medium'].includes(precision)) {
+    throw new Error(`setFloat32MatmulPrecision: unknown precision '${precision}'; known: highest, high, medium`);
+  }
   native.setFloat32MatmulPrecision(precision);
 }
 

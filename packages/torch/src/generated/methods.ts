@@ -1,4 +1,4 @@
-// Generated from libtorch schemas by scripts/generate.mjs: do not edit.
+// Generated from the schemas of libtorch 2.13.0 by scripts/generate.mjs: do not edit.
 import type { Device, DType } from '../dtype.js';
 import type { Generator } from '../random.js';
 import { callAny, callInPlace, callTensor, lazy } from '../operator.js';

@@ -1,0 +1,79 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  Generator,
+  getFloat32MatmulPrecision,
+  getThreads,
+  keepFreedMemory,
+  op,
+  randn,
+  runtimeInfo,
+  setDeterministic,
+  setFloat32MatmulPrecision,
+  setThreads,
+  synchronize,
+  type Tensor,
+  tensor,
+} from './index.js';
+
+const threads = getThreads();
+const precision = getFloat32MatmulPrecision();
+afterEach(() => {
+  setThreads(threads);
+  setFloat32MatmulPrecision(precision);
+  setDeterministic(false);
+});
+
+describe('threads', () => {
+  it('can be set, at least to 1', () => {
+    setThreads(1);
+    expect(getThreads()).toBe(1);
+    expect(runtimeInfo().threads).toBe(1);
+    setThreads(2);
+    expect(getThreads()).toBe(2);
+    expect(() => setThreads(0)).toThrow('threads must be at least 1');
+    expect(() => setThreads(1.5)).toThrow('expected an integer');
+  });
+});
+
+describe('float32 matrix products', () => {
+  it('keep float32 accuracy on the fast path', () => {
+    using generator = new Generator(1);
+    const [a, b] = [randn([96, 256], { generator }), randn([256, 64], { generator })];
+    const exact = a.to('float64').matmul(b.to('float64'));
+    for (const setting of ['highest', 'medium'] as const) {
+      setFloat32MatmulPrecision(setting);
+      expect(getFloat32MatmulPrecision()).toBe(setting);
+      const error = a.matmul(b).to('float64').sub(exact).norm().item() / exact.norm().item();
+      // 'medium' may fall to bfloat16 (4e-3) where the processor has AMX; everywhere else both are float32.
+      expect(error).toBeLessThan(setting === 'highest' || !runtimeInfo().cpuCapability.includes('AMX') ? 1e-6 : 1e-2);
+    }
+    expect(() => setFloat32MatmulPrecision('wrong' as 'high')).toThrow(
+      "unknown precision 'wrong'; known: highest, high, medium",
+    );
+  });
+});
+
+it('says what it runs on', () => {
+  const info = runtimeInfo();
+  expect(info.version).toMatch(/^2\.\d+\.\d+/);
+  expect(info.threads).toBe(getThreads());
+  expect(info.hasCuda ? info.cudaDevices : 0).toBe(info.cudaDevices);
+  synchronize('cpu'); // nothing to wait for
+  expect(() => synchronize('warp')).toThrow('warp');
+});
+
+it('refuses operators without a deterministic implementation on request', () => {
+  const put = (): number[] =>
+    (op('aten::put_')(tensor([1, 2]), tensor([1], { dtype: 'int64' }), tensor([9]), false) as Tensor).numbers();
+  expect(put()).toEqual([1, 9]);
+  setDeterministic(true);
+  expect(put).toThrow(/^aten::put_: put_ does not have a deterministic implementation/);
+});
+
+it('keeps freed memory where the C library can', () => {
+  const glibc =
+    (process.report?.getReport() as { header?: { glibcVersionRuntime?: string } })?.header?.glibcVersionRuntime !==
+    undefined;
+  expect(keepFreedMemory(true)).toBe(glibc);
+  expect(keepFreedMemory(false)).toBe(false);
+});
