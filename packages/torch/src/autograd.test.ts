@@ -320,6 +320,15 @@ describe('autocast', () => {
     expect(dtype()).toBe('float32');
   });
 
+  it('stays as it was when asked for what there is not', () => {
+    const [inner] = autocast('cpu', 'bfloat16', () => {
+      expect(() => autocast('cpu', 'float23' as 'float16', () => 0)).toThrow("unknown dtype 'float23'");
+      return [a.matmul(a).dtype];
+    });
+    expect(inner).toBe('bfloat16');
+    expect(() => autocast('warp', 'bfloat16', () => 0)).toThrow('warp');
+  });
+
   it('sees weights that were changed between two uses', () => {
     const w = tensor([[1]], { requiresGrad: true });
     const product = (): number => autocast('cpu', 'bfloat16', () => w.matmul(w).item());

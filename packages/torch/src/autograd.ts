@@ -68,8 +68,8 @@ export function backward(
 export function autocast<T>(device: string, dtype: DType, body: () => T): T {
   // Off and on again: turning it off drops the weights that libtorch has cached in another dtype.
   const before = native.setAutocast(device, null);
-  native.setAutocast(device, dtype);
   try {
+    native.setAutocast(device, dtype);
     const result = body();
     if (result instanceof Promise) {
       throw new Error('autocast: the function returned a promise; the setting would not follow it');
