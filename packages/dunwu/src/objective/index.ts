@@ -1,0 +1,22 @@
+export {
+  type AdvantageConfig,
+  advantageSchema,
+  GRPO_ADVANTAGE,
+  type GroupAdvantages,
+  type GroupStatistics,
+  groupAdvantages,
+} from './advantage.js';
+export {
+  KL_ESTIMATOR_NAMES,
+  KL_ESTIMATORS,
+  type KlConfig,
+  type KlEstimator,
+  type KlEstimatorName,
+  type KlInputs,
+  klNeeds,
+  klPerToken,
+  klSchema,
+} from './kl.js';
+export { type LanguageModelLossOptions, languageModelLoss } from './language-model.js';
+export { combineMetrics, type Metric, type Metrics, type Objective } from './metrics.js';
+export { type PolicyLossConfig, type PolicyLossInputs, policyLoss, policyLossSchema } from './policy-loss.js';
