@@ -12,6 +12,7 @@
 #include <torch/csrc/autograd/variable.h>
 #include <torch/version.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -29,12 +30,12 @@
 namespace dunwu {
 
 HandleTable<at::Tensor>& tensors() {
-  static auto* table = new HandleTable<at::Tensor>("tensor");  // never destroyed: outlives static destructors
+  static auto* table = new HandleTable<at::Tensor>("tensor", 0);  // never destroyed: outlives static destructors
   return *table;
 }
 
 HandleTable<at::Generator>& generators() {
-  static auto* table = new HandleTable<at::Generator>("generator");
+  static auto* table = new HandleTable<at::Generator>("generator", 1);
   return *table;
 }
 
@@ -133,7 +134,7 @@ int64_t integer_of(napi_env env, napi_value value) {
   const auto type = type_of(env, value);
   if (type == napi_number) {
     const double number = to_double(env, value);
-    if (std::nearbyint(number) != number) throw std::runtime_error("expected an integer, got " + std::to_string(number));
+    if (!(std::abs(number) < 9.2e18) || std::nearbyint(number) != number) throw std::runtime_error("expected an integer, got " + std::to_string(number));
     return static_cast<int64_t>(number);
   }
   if (type == napi_bigint) return scalar_of(env, value).toLong();
@@ -498,8 +499,27 @@ napi_value schema(napi_env env, const Arguments& args) {
 
 // ------------------------------------------------------------------------------------------------------- ownership
 
+// Buffers lent to tensors are given back here: a tensor may die on another thread, a reference may not.
+std::mutex returned_mutex;
+std::atomic<bool> any_returned{false};
+std::vector<napi_ref>& returned_buffers() {
+  static auto* list = new std::vector<napi_ref>();
+  return *list;
+}
+
+void drop_returned_buffers(napi_env env) {
+  std::vector<napi_ref> dropped;
+  {
+    const std::lock_guard<std::mutex> lock(returned_mutex);
+    dropped.swap(returned_buffers());
+    any_returned = false;
+  }
+  for (napi_ref reference : dropped) napi_delete_reference(env, reference);
+}
+
 napi_value release(napi_env env, const Arguments& args) {
   tensors().erase(to_double(env, args[0]));
+  if (any_returned.load(std::memory_order_relaxed)) drop_returned_buffers(env);
   return undefined(env);
 }
 
@@ -558,22 +578,6 @@ napi_value describe_tensor(napi_env env, const Arguments& args) { return from_st
 
 // ------------------------------------------------------------------------------------------------------------ data
 
-// Buffers lent to tensors are given back here: a tensor may die on another thread, a reference may not.
-std::mutex returned_mutex;
-std::vector<napi_ref>& returned_buffers() {
-  static auto* list = new std::vector<napi_ref>();
-  return *list;
-}
-
-void drop_returned_buffers(napi_env env) {
-  std::vector<napi_ref> dropped;
-  {
-    const std::lock_guard<std::mutex> lock(returned_mutex);
-    dropped.swap(returned_buffers());
-  }
-  for (napi_ref reference : dropped) napi_delete_reference(env, reference);
-}
-
 std::vector<int64_t> sizes_of(napi_env env, napi_value array) {
   std::vector<int64_t> sizes(array_length(env, array));
   for (uint32_t i = 0; i < sizes.size(); ++i) {
@@ -618,6 +622,7 @@ napi_value from_buffer(napi_env env, const Arguments& args) {
       [reference](void*) {
         const std::lock_guard<std::mutex> lock(returned_mutex);
         returned_buffers().push_back(reference);
+        any_returned = true;
       },
       options);
   return from_double(env, tensors().insert(std::move(tensor)));
@@ -845,8 +850,8 @@ napi_value synchronize(napi_env env, const Arguments& args) {
 napi_value keep_freed_memory(napi_env env, const Arguments& args) {
 #if defined(__GLIBC__)
   const bool keep = to_bool(env, args[0]);
-  mallopt(M_MMAP_THRESHOLD, keep ? 1 << 30 : 128 << 10);
-  mallopt(M_TRIM_THRESHOLD, keep ? -1 : 128 << 10);
+  mallopt(M_MMAP_THRESHOLD, keep ? 32 << 20 : 128 << 10);
+  mallopt(M_TRIM_THRESHOLD, keep ? 2147483647 : 128 << 10);
   mallopt(M_TOP_PAD, keep ? 64 << 20 : 128 << 10);
   return from_bool(env, keep);
 #else

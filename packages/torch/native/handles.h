@@ -14,7 +14,8 @@ namespace dunwu {
 template <typename T>
 class HandleTable {
  public:
-  explicit HandleTable(const char* noun) : noun_(noun) {}
+  /// @param tag 0 or 1, part of every handle: a generator's handle is never taken for a tensor's.
+  HandleTable(const char* noun, uint32_t tag) : noun_(noun), tag_(tag) {}
 
   double insert(T value) {
     uint32_t index;
@@ -30,7 +31,7 @@ class HandleTable {
     slot.value = std::move(value);
     slot.live = true;
     ++live_;
-    return static_cast<double>(slot.generation) * kIndexLimit + index;
+    return static_cast<double>(slot.generation * 2 + tag_) * kIndexLimit + index;
   }
 
   T& get(double handle) { return find(handle).value; }
@@ -50,7 +51,7 @@ class HandleTable {
 
  private:
   static constexpr uint32_t kIndexLimit = 1u << 24;
-  static constexpr uint32_t kGenerationMask = (1u << 28) - 1;
+  static constexpr uint32_t kGenerationMask = (1u << 27) - 1;
   struct Slot {
     T value;
     uint32_t generation = 1;
@@ -65,7 +66,9 @@ class HandleTable {
     if (!(handle >= 0 && handle < 4503599627370496.0)) throw std::runtime_error(std::string(noun_) + " used after it was freed");
     const uint64_t bits = static_cast<uint64_t>(handle);
     const uint32_t index = static_cast<uint32_t>(bits % kIndexLimit);
-    const uint32_t generation = static_cast<uint32_t>(bits / kIndexLimit);
+    const uint32_t upper = static_cast<uint32_t>(bits / kIndexLimit);
+    if ((upper & 1u) != tag_) throw std::runtime_error(std::string("expected a ") + noun_ + ", got another kind of object");
+    const uint32_t generation = upper >> 1;
     if (index >= slots_.size() || !slots_[index].live || slots_[index].generation != generation) {
       throw std::runtime_error(std::string(noun_) + " used after it was freed");
     }
@@ -73,6 +76,7 @@ class HandleTable {
   }
 
   const char* noun_;
+  uint32_t tag_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
   size_t live_ = 0;

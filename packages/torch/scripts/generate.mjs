@@ -128,6 +128,8 @@ function emit({ js, full, schema }, method) {
   const pass = schema.arguments.map((a, i) => {
     if (method && i === 0) return 'this';
     if (['layout', 'pin_memory'].includes(a.name)) return 'undefined';
+    // JavaScript cannot write 0.0: without a dtype, full() of a whole number would silently be int64.
+    if (js === 'full' && a.name === 'dtype') return "options?.dtype ?? 'float32'";
     return a.kwarg ? `options?.${ident(a.name)}` : ident(a.name);
   });
   while (pass.at(-1) === 'undefined') pass.pop();

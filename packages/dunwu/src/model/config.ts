@@ -26,85 +26,93 @@ const ropeParameters = z.strictObject({
   truncate: z.boolean().optional(),
 });
 
-export const deepseekV3Schema = z
-  .strictObject({
-    model_type: z.literal('deepseek_v3'),
-    vocab_size: positive,
-    hidden_size: positive,
-    intermediate_size: positive,
-    moe_intermediate_size: positive,
-    num_hidden_layers: positive,
-    num_attention_heads: positive,
-    num_key_value_heads: positive.optional(),
-    n_shared_experts: z.number().int().nonnegative().nullish(),
-    n_routed_experts: positive,
-    num_experts_per_tok: positive,
-    n_group: positive.default(1),
-    topk_group: positive.default(1),
-    first_k_dense_replace: z.number().int().nonnegative(),
-    routed_scaling_factor: z.number().default(1),
-    norm_topk_prob: z.boolean().default(true),
-    q_lora_rank: positive.nullish(),
-    kv_lora_rank: positive,
-    qk_nope_head_dim: positive,
-    qk_rope_head_dim: positive,
-    v_head_dim: positive,
-    max_position_embeddings: positive.default(4096),
-    initializer_range: z.number().nonnegative().default(0.02),
-    rms_norm_eps: z.number().positive().default(1e-6),
-    rope_theta: z.number().positive().optional(),
-    rope_scaling: ropeParameters.nullish(),
-    rope_parameters: ropeParameters.nullish(),
-    rope_interleave: z.boolean().default(true),
-    tie_word_embeddings: z.boolean().default(false),
-    attention_bias: z.boolean().default(false),
-    hidden_act: z.literal('silu').default('silu'),
-    bos_token_id: z.number().int().nullish(),
-    eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
-    pad_token_id: z.number().int().nullish(),
-    attention_dropout: z.literal(0).default(0),
-    moe_layer_freq: z.literal(1).optional(),
-    scoring_func: z.literal('sigmoid').optional(),
-    topk_method: z.literal('noaux_tc').optional(),
-    num_nextn_predict_layers: z.literal(0).optional(),
-    num_mtp_layers: z.literal(0).optional(),
-    qk_head_dim: positive.optional(),
-    head_dim: positive.optional(),
-    architectures: informational,
-    auto_map: informational,
-    dtype: informational,
-    torch_dtype: informational,
-    transformers_version: informational,
-    use_cache: informational,
-    pretraining_tp: informational,
-    ep_size: informational,
-    aux_loss_alpha: informational,
-    seq_aux: informational,
-    output_router_logits: informational,
-    router_aux_loss_coef: informational,
-    _name_or_path: informational,
-  })
-  .superRefine((config, context) => {
-    const fail = (key: string, message: string): void => {
-      context.addIssue({ code: 'custom', path: [key], message });
-    };
-    if (config.num_key_value_heads !== undefined && config.num_key_value_heads !== config.num_attention_heads) {
-      fail('num_key_value_heads', 'multi-head latent attention needs as many key/value heads as num_attention_heads');
-    }
-    if (config.qk_rope_head_dim % 2 !== 0) fail('qk_rope_head_dim', 'must be even: rotation works on pairs');
-    if (config.n_routed_experts % config.n_group !== 0) fail('n_group', 'must divide n_routed_experts');
-    if (config.topk_group > config.n_group) fail('topk_group', 'cannot exceed n_group');
-    const reachable = (config.n_routed_experts / config.n_group) * config.topk_group;
-    if (config.num_experts_per_tok > reachable) {
-      fail('num_experts_per_tok', `cannot exceed the ${reachable} experts that topk_group of n_group leave`);
-    }
-    if (config.n_group > 1 && config.n_routed_experts / config.n_group < 2) {
-      fail('n_group', 'a group is scored by its two best experts, so groups need at least two');
-    }
-    if (config.first_k_dense_replace > config.num_hidden_layers) {
-      fail('first_k_dense_replace', 'cannot exceed num_hidden_layers');
-    }
-  });
+const deepseekV3Object = z.strictObject({
+  model_type: z.literal('deepseek_v3'),
+  vocab_size: positive,
+  hidden_size: positive,
+  intermediate_size: positive,
+  moe_intermediate_size: positive,
+  num_hidden_layers: positive,
+  num_attention_heads: positive,
+  num_key_value_heads: positive.optional(),
+  n_shared_experts: z.number().int().nonnegative().nullish(),
+  n_routed_experts: positive,
+  num_experts_per_tok: positive,
+  n_group: positive.default(1),
+  topk_group: positive.default(1),
+  first_k_dense_replace: z.number().int().nonnegative(),
+  routed_scaling_factor: z.number().default(1),
+  norm_topk_prob: z.boolean().default(true),
+  q_lora_rank: positive.nullish(),
+  kv_lora_rank: positive,
+  qk_nope_head_dim: positive,
+  qk_rope_head_dim: positive,
+  v_head_dim: positive,
+  max_position_embeddings: positive.default(4096),
+  initializer_range: z.number().nonnegative().default(0.02),
+  rms_norm_eps: z.number().positive().default(1e-6),
+  rope_theta: z.number().positive().optional(),
+  rope_scaling: ropeParameters.nullish(),
+  rope_parameters: ropeParameters.nullish(),
+  rope_interleave: z.boolean().default(true),
+  tie_word_embeddings: z.boolean().default(false),
+  attention_bias: z.boolean().default(false),
+  hidden_act: z.literal('silu').default('silu'),
+  bos_token_id: z.number().int().nullish(),
+  eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
+  pad_token_id: z.number().int().nullish(),
+  attention_dropout: z.literal(0).default(0),
+  moe_layer_freq: z.literal(1).optional(),
+  scoring_func: z.literal('sigmoid').optional(),
+  topk_method: z.literal('noaux_tc').optional(),
+  num_nextn_predict_layers: z.literal(0).optional(),
+  num_mtp_layers: z.literal(0).optional(),
+  qk_head_dim: positive.optional(),
+  head_dim: positive.optional(),
+  architectures: informational,
+  auto_map: informational,
+  dtype: informational,
+  torch_dtype: informational,
+  transformers_version: informational,
+  use_cache: informational,
+  pretraining_tp: informational,
+  ep_size: informational,
+  aux_loss_alpha: informational,
+  seq_aux: informational,
+  output_router_logits: informational,
+  router_aux_loss_coef: informational,
+  _name_or_path: informational,
+});
+
+/** What a recipe says of a model: the tokenizer gives the size of the vocabulary and the special ids. */
+export const deepseekV3Shape = deepseekV3Object.omit({
+  vocab_size: true,
+  bos_token_id: true,
+  eos_token_id: true,
+  pad_token_id: true,
+});
+
+export const deepseekV3Schema = deepseekV3Object.superRefine((config, context) => {
+  const fail = (key: string, message: string): void => {
+    context.addIssue({ code: 'custom', path: [key], message });
+  };
+  if (config.num_key_value_heads !== undefined && config.num_key_value_heads !== config.num_attention_heads) {
+    fail('num_key_value_heads', 'multi-head latent attention needs as many key/value heads as num_attention_heads');
+  }
+  if (config.qk_rope_head_dim % 2 !== 0) fail('qk_rope_head_dim', 'must be even: rotation works on pairs');
+  if (config.n_routed_experts % config.n_group !== 0) fail('n_group', 'must divide n_routed_experts');
+  if (config.topk_group > config.n_group) fail('topk_group', 'cannot exceed n_group');
+  const reachable = (config.n_routed_experts / config.n_group) * config.topk_group;
+  if (config.num_experts_per_tok > reachable) {
+    fail('num_experts_per_tok', `cannot exceed the ${reachable} experts that topk_group of n_group leave`);
+  }
+  if (config.n_group > 1 && config.n_routed_experts / config.n_group < 2) {
+    fail('n_group', 'a group is scored by its two best experts, so groups need at least two');
+  }
+  if (config.first_k_dense_replace > config.num_hidden_layers) {
+    fail('first_k_dense_replace', 'cannot exceed num_hidden_layers');
+  }
+});
 
 export type DeepseekV3Config = z.infer<typeof deepseekV3Schema>;
 

@@ -88,7 +88,7 @@ export class MoeLayer {
     const inner = this.#config.moe_intermediate_size;
     const experts = Array.from({ length: this.#config.n_routed_experts }, (_, e) => e);
     return [
-      parameter(`${prefix}.gate.weight`, 'matrix', this.router.weight),
+      parameter(`${prefix}.gate.weight`, 'router', this.router.weight),
       parameter(`${prefix}.gate.e_score_correction_bias`, 'buffer', this.router.bias),
       parameter(
         `${prefix}.experts.gate_up_proj`,

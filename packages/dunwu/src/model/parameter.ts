@@ -1,7 +1,7 @@
 import { keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
 
-/** How an optimiser should treat a parameter: matrices get weight decay (and Muon), vectors and embeddings do not. */
-export type ParameterKind = 'matrix' | 'vector' | 'embedding' | 'buffer';
+/** How an optimiser should treat a parameter: matrices get weight decay and may go to Muon, a router's matrix gets weight decay only, vectors and embeddings neither. */
+export type ParameterKind = 'matrix' | 'router' | 'vector' | 'embedding' | 'buffer';
 
 /** A tensor as a checkpoint has it on disk: a view of one of our tensors. */
 export interface DiskPart {

@@ -1,4 +1,4 @@
-import type { StageKind } from './stage.js';
+import { defineKind, type StageKind } from './stage.js';
 
 /**
  * The stages that a recipe may have. Adding one: `stages/x.schema.ts` exports `schema` (and `references`),
@@ -6,7 +6,32 @@ import type { StageKind } from './stage.js';
  *
  *     defineKind({ kind: 'x', summary: '…', spec: () => import('./stages/x.schema.js'), work: () => import('./stages/x.js') })
  */
-export const kinds: readonly StageKind[] = [];
+export const kinds: readonly StageKind[] = [
+  defineKind({
+    kind: 'tokenizer',
+    summary: 'learn a byte-level BPE vocabulary from a corpus',
+    spec: () => import('./stages/tokenizer.schema.js'),
+    work: () => import('./stages/tokenizer.js'),
+  }),
+  defineKind({
+    kind: 'pretrain',
+    summary: 'train a base model from nothing on a corpus',
+    spec: () => import('./stages/pretrain.schema.js'),
+    work: () => import('./stages/pretrain.js'),
+  }),
+  defineKind({
+    kind: 'eval',
+    summary: 'measure a model on held-out problems',
+    spec: () => import('./stages/eval.schema.js'),
+    work: () => import('./stages/eval.js'),
+  }),
+  defineKind({
+    kind: 'grpo',
+    summary: 'reinforcement learning with rule rewards and group-relative advantages',
+    spec: () => import('./stages/grpo.schema.js'),
+    work: () => import('./stages/grpo.js'),
+  }),
+];
 
 /** The recipe's `task` block. */
 export { taskSchema } from '../task/registry.js';

@@ -16,7 +16,7 @@ export function ones(size: number | readonly number[], options?: { dtype?: DType
 
 /** `aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor` */
 export function full(size: number | readonly number[], fillValue: number | bigint | boolean, options?: { dtype?: DType | null; device?: Device | null }): Tensor {
-  return callTensor(lazy(165, 'aten::full'), size, fillValue, options?.dtype, undefined, options?.device);
+  return callTensor(lazy(165, 'aten::full'), size, fillValue, options?.dtype ?? 'float32', undefined, options?.device);
 }
 
 /** `aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor` */

@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import { stageName } from './common.schema.js';
+
+export const schema = z.strictObject({
+  /** The stage whose model is measured. */
+  model: stageName,
+  /** `validation` for choices, `test` for reports. */
+  split: z.enum(['validation', 'test']).default('test'),
+  /** Problems. */
+  n: z.number().int().positive().default(300),
+  /** Samples a problem at temperature 1, for pass@k and language mixing; 0 leaves them out. */
+  samples: z.number().int().nonnegative().default(8),
+  max_tokens: z.number().int().positive().default(128),
+  /** Rows of the greedy and of the sampled responses kept in samples/. */
+  keep: z.number().int().nonnegative().default(1000),
+});
+
+export type EvalStage = z.output<typeof schema>;
+
+export const references = (config: EvalStage): string[] => [config.model];

@@ -1,0 +1,26 @@
+import type { z } from 'zod';
+import { packingSchema } from '../../data/packing.js';
+import { sourceSchema } from '../../data/source.js';
+import { deepseekV3Schema, deepseekV3Shape } from '../../model/config.js';
+import { pretrainConfig } from '../../train/pretrain-config.js';
+import { stageName } from './common.schema.js';
+
+export const schema = pretrainConfig
+  .extend({
+    /** The stage that made the tokenizer. */
+    tokenizer: stageName,
+    corpus: sourceSchema,
+    packing: packingSchema.omit({ pad: true }),
+    /** config.json of the model, without what the tokenizer decides (vocab_size and special ids). */
+    model: deepseekV3Shape,
+  })
+  .superRefine((config, context) => {
+    const whole = deepseekV3Schema.safeParse({ ...config.model, vocab_size: 8 });
+    for (const { path, message } of whole.error?.issues ?? []) {
+      context.addIssue({ code: 'custom', path: ['model', ...path], message });
+    }
+  });
+
+export type PretrainStage = z.output<typeof schema>;
+
+export const references = (config: PretrainStage): string[] => [config.tokenizer];

@@ -1,0 +1,67 @@
+import { cpSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { manualSeed } from '@dunwu/torch';
+import { Loader } from '../../data/loader.js';
+import { createSource } from '../../data/source.js';
+import { saveModel } from '../../model/checkpoint.js';
+import { parseConfig } from '../../model/config.js';
+import { DeepseekModel } from '../../model/deepseek.js';
+import { createTask } from '../../task/registry.js';
+import { isWorkedTask } from '../../task/worked.js';
+import { Tokenizer } from '../../text/tokenizer.js';
+import { pretrain } from '../../train/pretrain.js';
+import { useCompute } from '../compute.js';
+import { encodeDocument } from '../documents.js';
+import { Interrupted, type StageContext, type StageResult } from '../stage.js';
+import type { PretrainStage } from './pretrain.schema.js';
+
+/** Trains a base model from nothing on the corpus. */
+export async function run(ctx: StageContext, config: PretrainStage): Promise<StageResult> {
+  await useCompute(ctx.recipe.compute);
+  const { tokenizer: folder } = ctx.artefact(config.tokenizer);
+  if (folder === undefined) throw new Error(`stage '${config.tokenizer}' left no tokenizer`);
+  const tokenizer = Tokenizer.load(folder);
+  const task = createTask(ctx.recipe.task, ctx.recipe.base);
+  const source = createSource(config.corpus, {
+    ...(isWorkedTask(task) ? { task } : {}),
+    seed: ctx.seed,
+    base: ctx.recipe.base,
+  });
+  const pad = tokenizer.special_id('pad');
+  const loader = new Loader(source, (document) => encodeDocument(tokenizer, document), { ...config.packing, pad });
+  manualSeed(ctx.seed);
+  const model = new DeepseekModel(
+    parseConfig(
+      {
+        ...config.model,
+        vocab_size: tokenizer.vocab_size,
+        bos_token_id: tokenizer.special_id('bos'),
+        eos_token_id: tokenizer.special_id('eos'),
+        pad_token_id: pad,
+      },
+      `stage '${ctx.name}', key model`,
+    ),
+  );
+  const parameters = model.parameters().reduce((sum, { tensor }) => sum + tensor.numel, 0);
+  ctx.log(`${ctx.name}: a model of ${(parameters / 1e6).toFixed(2)} M parameters, vocabulary ${tokenizer.vocab_size}`);
+  const { outcome, tokens, flops } = await pretrain(ctx, model, loader, config);
+  if (outcome === 'interrupted') throw new Interrupted();
+  await saveModel(model, ctx.modelDir);
+  copyTokenizer(folder, ctx.modelDir);
+  source.close();
+  model.dispose();
+  return {
+    model: ctx.modelDir,
+    tokenizer: ctx.modelDir,
+    tokens,
+    flops,
+    notes: [`${parameters} parameters; peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`],
+  };
+}
+
+/** A model folder carries its tokenizer, so that it is complete on its own. */
+export function copyTokenizer(from: string, to: string): void {
+  for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
+    if (existsSync(join(from, name))) cpSync(join(from, name), join(to, name));
+  }
+}

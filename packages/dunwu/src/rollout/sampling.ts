@@ -1,0 +1,75 @@
+import { type Tensor, tensor, zerosLike } from '@dunwu/torch';
+import { Random } from '../util/random.js';
+import type { Sampling } from './sampling-config.js';
+
+/**
+ * The random numbers of one sequence. They depend on the seed and on the sequence's own key alone, so its tokens do not
+ * depend on what else is in the batch.
+ */
+export class SequenceRandom {
+  readonly #random: Random;
+
+  constructor(seed: number | string, key: string) {
+    this.#random = new Random(`${seed}/${key}`);
+  }
+
+  /** Uniform in [0, 1) with 24 bits, so that float32 holds it exactly and it never rounds up to 1. */
+  next(): number {
+    return Math.floor(this.#random.next() * 16777216) / 16777216;
+  }
+}
+
+/** Sets all but the top_k and the top_p most likely tokens to −inf. logits [rows, vocabulary], already tempered. */
+export function truncateLogits(logits: Tensor, { top_k, top_p }: Pick<Sampling, 'top_k' | 'top_p'>): Tensor {
+  let kept = logits;
+  const vocabulary = logits.size(-1);
+  if (top_k > 0 && top_k < vocabulary) {
+    const threshold = logits.topk(top_k, -1)[0].narrow(-1, top_k - 1, 1);
+    kept = kept.maskedFill(kept.lt(threshold), Number.NEGATIVE_INFINITY);
+  }
+  if (top_p < 1) {
+    const [sorted, order] = kept.sort(-1, true);
+    const probabilities = sorted.softmax(-1);
+    // A token stays when the mass before it is still below top_p; so the first always stays.
+    const before = probabilities.cumsum(-1).sub(probabilities);
+    const dropped = before.ge(top_p);
+    kept = zerosLike(kept).scatter(-1, order, sorted.maskedFill(dropped, Number.NEGATIVE_INFINITY));
+  }
+  return kept;
+}
+
+/**
+ * Draws a token per row by inverting the cumulative distribution.
+ *
+ * @param logits float32 [rows, vocabulary]
+ * @param uniforms one number in [0, 1) per row; not used at temperature 0
+ * @returns tokens int64 [rows] and, float32 [rows], their log-probabilities under the tempered distribution before
+ *   top_k and top_p cut it (the policy that a trainer computes again); at temperature 0 under the untempered one
+ */
+export function sampleTokens(
+  logits: Tensor,
+  uniforms: readonly number[],
+  sampling: Pick<Sampling, 'temperature' | 'top_k' | 'top_p'>,
+): { tokens: Tensor; logprobs: Tensor } {
+  const { temperature } = sampling;
+  if (temperature === 0) {
+    const tokens = logits.argmax(-1);
+    return { tokens, logprobs: pick(logits, tokens) };
+  }
+  const tempered = temperature === 1 ? logits : logits.div(temperature);
+  const cumulative = truncateLogits(tempered, sampling).softmax(-1).cumsum(-1);
+  const vocabulary = logits.size(-1);
+  const total = cumulative.narrow(-1, vocabulary - 1, 1);
+  const target = tensor(Float32Array.from(uniforms), { shape: [uniforms.length, 1] })
+    .to(logits.dtype)
+    .mul(total);
+  // First token whose cumulative share exceeds the target; never beyond the last one with any probability at all.
+  const drawn = cumulative.le(target).to('int64').sum(-1);
+  const last = cumulative.lt(total).to('int64').sum(-1);
+  const tokens = drawn.minimum(last);
+  return { tokens, logprobs: pick(tempered, tokens) };
+}
+
+function pick(logits: Tensor, tokens: Tensor): Tensor {
+  return logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).sub(logits.logsumexp(-1));
+}

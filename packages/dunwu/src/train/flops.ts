@@ -1,0 +1,39 @@
+import type { DeepseekV3Config } from '../model/config.js';
+
+/**
+ * Floating-point operations by formula (2 per multiply-add), as papers count them: matrix products and attention, the
+ * causal half of attention only, no norms or softmaxes.
+ */
+export interface FlopCount {
+  /** Parameters that take part in a token's matrix products (active ones; the embedding look-up is none). */
+  readonly activeParameters: number;
+  /** Forward operations of one token at `context` tokens of attention. */
+  forward(context: number): number;
+  /** Forward and backward: three times forward (Kaplan et al. 2020, arXiv 2001.08361, §2.1). */
+  training(context: number): number;
+}
+
+export function countFlops(config: DeepseekV3Config): FlopCount {
+  const heads = config.num_attention_heads;
+  const queryWidth = config.qk_nope_head_dim + config.qk_rope_head_dim;
+  const { hidden_size: hidden, kv_lora_rank: rank, q_lora_rank: queryRank, v_head_dim: valueWidth } = config;
+  const query =
+    queryRank === undefined || queryRank === null
+      ? hidden * heads * queryWidth
+      : hidden * queryRank + queryRank * heads * queryWidth;
+  const attention =
+    query +
+    hidden * (rank + config.qk_rope_head_dim) +
+    rank * heads * (config.qk_nope_head_dim + valueWidth) +
+    heads * valueWidth * hidden;
+  const dense = 3 * hidden * config.intermediate_size;
+  const experts = config.num_experts_per_tok + (config.n_shared_experts ?? 0);
+  const sparse = 3 * hidden * config.moe_intermediate_size * experts + hidden * config.n_routed_experts;
+  const denseLayers = Math.min(config.first_k_dense_replace, config.num_hidden_layers);
+  const layers = config.num_hidden_layers;
+  const activeParameters =
+    layers * attention + denseLayers * dense + (layers - denseLayers) * sparse + hidden * config.vocab_size;
+  const forward = (context: number): number =>
+    2 * activeParameters + 2 * layers * heads * (queryWidth + valueWidth) * context;
+  return { activeParameters, forward, training: (context) => 3 * forward(context) };
+}

@@ -1,0 +1,123 @@
+import { full, type Tensor, tensor } from '@dunwu/torch';
+
+/** Rows of sequences laid end to end, on the host; what data/packing.ts gives. Row-major, `time + 1` tokens a row. */
+export interface PackedRows {
+  readonly batch: number;
+  readonly time: number;
+  /** [batch, time + 1] */
+  readonly tokens: Int32Array;
+  /** [batch, time + 1]: which sequence of its row a token belongs to; −1 is padding. */
+  readonly segments: Int32Array;
+  /** [batch, time + 1]: place within its sequence. */
+  readonly positions: Int32Array;
+}
+
+/** The same as tensors: inputs [batch, time], targets [batch · time] (the next token), positions and mask. */
+export interface PackedTensors {
+  readonly tokens: Tensor;
+  readonly positions: Tensor;
+  readonly targets: Tensor;
+  /** Additive [batch, 1, time, time]: causal, and every sequence sees itself only. */
+  readonly mask: Tensor;
+}
+
+/** Puts rows on the device. Call inside a scope. */
+export function packedTensors(rows: PackedRows, device = 'cpu'): PackedTensors {
+  const { batch, time } = rows;
+  const wide = tensor(rows.tokens, { shape: [batch, time + 1] }).to('int64');
+  const segments = tensor(rows.segments, { shape: [batch, time + 1] }).narrow(1, 0, time);
+  const positions = tensor(rows.positions, { shape: [batch, time + 1] })
+    .narrow(1, 0, time)
+    .to('int64');
+  return {
+    tokens: wide.narrow(1, 0, time).contiguous().toDevice(device, 'int64'),
+    positions: positions.toDevice(device, 'int64'),
+    targets: wide.narrow(1, 1, time).reshape([-1]).toDevice(device, 'int64'),
+    mask: segmentMask(segments.toDevice(device, 'int32')),
+  };
+}
+
+/** segments [batch, time] → additive [batch, 1, time, time]: 0 where query and key share a segment and key ≤ query. */
+export function segmentMask(segments: Tensor): Tensor {
+  const [batch, time] = segments.shape as [number, number];
+  const device = segments.device;
+  const same = segments.unsqueeze(2).eq(segments.unsqueeze(1));
+  const causal = full([time, time], 1, { device }).tril().to('bool');
+  return full([batch, time, time], 0, { dtype: 'float32', device })
+    .maskedFill(same.logicalAnd(causal).logicalNot(), Number.NEGATIVE_INFINITY)
+    .unsqueeze(1);
+}
+
+/** A sequence to train on: `tokens`, of which those from `promptLength` on are the response. */
+export interface TrainingSequence {
+  readonly tokens: readonly number[];
+  readonly promptLength: number;
+}
+
+export interface PackedSequences extends PackedRows {
+  /** Flat positions in [batch · time] whose next token is a response token, in the order of `owners`. */
+  readonly places: Int32Array;
+  /** Which of the given sequences each place belongs to; places of one sequence stand together, in order. */
+  readonly owners: Int32Array;
+}
+
+/**
+ * Packs sequences into rows of at most `time` inputs, longest first into the first row with room, so that little is
+ * padding; rows are then trimmed to the longest one.
+ * @throws Error when a sequence does not fit one row.
+ */
+export function packSequences(sequences: readonly TrainingSequence[], time: number): PackedSequences {
+  const order = sequences.map((_, i) => i).sort((a, b) => lengthOf(sequences, b) - lengthOf(sequences, a) || a - b);
+  const rows: { used: number; members: number[] }[] = [];
+  for (const index of order) {
+    const length = lengthOf(sequences, index);
+    if (length > time + 1) throw new Error(`a sequence of ${length} tokens does not fit rows of ${time} positions`);
+    let row = rows.find(({ used }) => used + length <= time + 1);
+    if (row === undefined) {
+      row = { used: 0, members: [] };
+      rows.push(row);
+    }
+    row.members.push(index);
+    row.used += length;
+  }
+  const width = Math.max(1, ...rows.map(({ used }) => used));
+  const trimmed = width - 1;
+  const tokens = new Int32Array(rows.length * width);
+  const segments = new Int32Array(rows.length * width).fill(-1);
+  const positions = new Int32Array(rows.length * width);
+  const starts = new Int32Array(sequences.length);
+  rows.forEach(({ members }, row) => {
+    let at = 0;
+    members.forEach((index, segment) => {
+      starts[index] = row * trimmed + at;
+      (sequences[index]?.tokens ?? []).forEach((token, i) => {
+        const place = row * width + at + i;
+        tokens[place] = token;
+        segments[place] = segment;
+        positions[place] = i;
+      });
+      at += lengthOf(sequences, index);
+    });
+  });
+  const places: number[] = [];
+  const owners: number[] = [];
+  sequences.forEach(({ tokens: all, promptLength }, index) => {
+    for (let i = promptLength; i < all.length; i++) {
+      places.push((starts[index] as number) + i - 1);
+      owners.push(index);
+    }
+  });
+  return {
+    batch: rows.length,
+    time: trimmed,
+    tokens,
+    segments,
+    positions,
+    places: Int32Array.from(places),
+    owners: Int32Array.from(owners),
+  };
+}
+
+function lengthOf(sequences: readonly TrainingSequence[], index: number): number {
+  return sequences[index]?.tokens.length ?? 0;
+}
