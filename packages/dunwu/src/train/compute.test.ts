@@ -1,0 +1,105 @@
+import { getFloat32MatmulPrecision, getThreads, randn, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
+import { afterEach, describe, expect, it } from 'vitest';
+import { UsageError } from '../util/errors.js';
+import { type ComputeFacts, chooseCompute, cpuQuota, decideCompute, matmulError, matmulRate } from './compute.js';
+
+const laptop: ComputeFacts = { cudaDevices: 0, threads: 8, quota: null, mediumError: 2e-7 };
+
+describe('decideCompute', () => {
+  it('takes float32, the fast path and all threads by default', () => {
+    const choice = decideCompute({}, laptop);
+    expect(choice).toMatchObject({ device: 'cpu', dtype: 'float32', threads: 8, precision: 'medium' });
+    expect(choice.reasons).toEqual([
+      'device cpu: there is no CUDA device',
+      expect.stringContaining('float32: exact enough'),
+      expect.stringContaining("'medium'): its error here is that of float32 (2.0e-7)"),
+      '8 threads: one a core',
+    ]);
+  });
+
+  it('leaves the fast path where it loses accuracy (AMX rounds to bfloat16)', () => {
+    const choice = decideCompute({}, { ...laptop, mediumError: 2.1e-3 });
+    expect(choice.precision).toBe('highest');
+    expect(choice.reasons[2]).toContain('error 2.1e-3');
+  });
+
+  it('keeps to a container quota, rounded up, unless threads are asked for', () => {
+    expect(decideCompute({}, { ...laptop, quota: 2 }).threads).toBe(2);
+    expect(decideCompute({}, { ...laptop, quota: 1.5 }).threads).toBe(2);
+    expect(decideCompute({}, { ...laptop, quota: 0.5 }).threads).toBe(1);
+    expect(decideCompute({}, { ...laptop, quota: 64 }).threads).toBe(8);
+    expect(decideCompute({ threads: 5 }, { ...laptop, quota: 2 }).threads).toBe(5);
+  });
+
+  it('does what is asked for', () => {
+    const gpu = { ...laptop, cudaDevices: 1 };
+    expect(decideCompute({ device: 'cuda', dtype: 'bfloat16' }, gpu)).toMatchObject({
+      device: 'cuda',
+      dtype: 'bfloat16',
+    });
+    expect(decideCompute({ dtype: 'float32' }, gpu)).toMatchObject({ device: 'cpu', dtype: 'float32' });
+  });
+
+  it('refuses a device that is not there', () => {
+    expect(() => decideCompute({ device: 'cuda' }, laptop)).toThrow(UsageError);
+    expect(() => decideCompute({ device: 'cuda' }, laptop)).toThrow(/compute\.device is cuda.*allowed here: cpu, auto/);
+  });
+});
+
+describe('chooseCompute', () => {
+  const [threads, precision] = [getThreads(), getFloat32MatmulPrecision()];
+  afterEach(() => {
+    setThreads(threads);
+    setFloat32MatmulPrecision(precision);
+  });
+
+  it('applies the choice, and "auto" forgets an earlier number of threads', () => {
+    const all = chooseCompute();
+    expect(getThreads()).toBe(all.threads);
+    expect(getFloat32MatmulPrecision()).toBe(all.precision);
+    expect(chooseCompute({ threads: 1 }).threads).toBe(1);
+    expect(getThreads()).toBe(1);
+    expect(chooseCompute().threads).toBe(all.threads);
+  });
+
+  it('chooses a path of float32 accuracy', () => {
+    expect(matmulError(chooseCompute().precision)).toBeLessThan(1e-5);
+  });
+});
+
+describe('measurements', () => {
+  it('the exact path has float32 accuracy, and the setting is put back', () => {
+    setFloat32MatmulPrecision('medium');
+    const error = matmulError('highest');
+    expect(error).toBeGreaterThan(1e-9); // it was computed in float32, not in float64
+    expect(error).toBeLessThan(1e-6);
+    expect(getFloat32MatmulPrecision()).toBe('medium');
+    setFloat32MatmulPrecision('highest');
+  });
+
+  it('draws nothing from the default generator', async () => {
+    const { manualSeed } = await import('@dunwu/torch');
+    manualSeed(5);
+    const expected = randn([4]).numbers();
+    manualSeed(5);
+    matmulError('medium');
+    matmulRate({ size: 16, seconds: 0 });
+    expect(randn([4]).numbers()).toEqual(expected);
+  });
+
+  it('a rate is between a slow and an impossible one', () => {
+    const rate = matmulRate({ size: 256, seconds: 0.05 });
+    expect(rate).toBeGreaterThan(1e8);
+    expect(rate).toBeLessThan(1e15);
+  });
+});
+
+describe('cpuQuota', () => {
+  it("reads cgroup v2's cpu.max", () => {
+    expect(cpuQuota('200000 100000\n')).toBe(2);
+    expect(cpuQuota('150000 100000')).toBe(1.5);
+    expect(cpuQuota('max 100000\n')).toBeNull();
+    expect(cpuQuota('')).toBeNull();
+    expect(cpuQuota(null)).toBeNull();
+  });
+});

@@ -1,0 +1,215 @@
+import { readFileSync } from 'node:fs';
+import {
+  Generator,
+  getFloat32MatmulPrecision,
+  getThreads,
+  keepFreedMemory,
+  type MatmulPrecision,
+  noGrad,
+  randn,
+  runtimeInfo,
+  scope,
+  setFloat32MatmulPrecision,
+  setThreads,
+  synchronize,
+} from '@dunwu/torch';
+import { UsageError } from '../util/errors.js';
+
+/** What the recipe or the person asks for. */
+export interface ComputeWish {
+  readonly device: 'auto' | 'cpu' | 'cuda';
+  readonly dtype: 'auto' | 'float32' | 'bfloat16';
+  readonly threads: 'auto' | number;
+}
+
+/** What this process can do: everything that the choice depends on. */
+export interface ComputeFacts {
+  readonly cudaDevices: number;
+  /** Threads that libtorch would start by itself. */
+  readonly threads: number;
+  /** Cores' worth of time that the container's quota allows, or null without one. */
+  readonly quota: number | null;
+  /** Relative error of a float32 product under 'medium'. */
+  readonly mediumError: number;
+}
+
+export interface ComputeChoice {
+  readonly device: 'cpu' | 'cuda';
+  readonly dtype: 'float32' | 'bfloat16';
+  readonly threads: number;
+  /** libtorch's float32 matmul precision. */
+  readonly precision: MatmulPrecision;
+  /** Why, a sentence each. */
+  readonly reasons: readonly string[];
+}
+
+/**
+ * Above this relative error (Frobenius norm) a product no longer is float32's: float32 gives about 2e-7, TF32 3e-4,
+ * bfloat16 2e-3.
+ */
+const FLOAT32_ERROR = 1e-5;
+
+/**
+ * Chooses device, compute type, threads and the path of float32 products, from facts alone: the same machine and wish
+ * give the same choice, so a resumed run computes as before. Speeds are therefore no part of it (`dunwu doctor` shows
+ * them): they vary from one measurement to the next, accuracy does not.
+ *
+ * @throws UsageError when something is asked for that is not there.
+ */
+export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): ComputeChoice {
+  const { device = 'auto', dtype = 'auto', threads = 'auto' } = wish;
+  const reasons: string[] = [];
+
+  if (device === 'cuda' && facts.cudaDevices === 0) {
+    throw new UsageError(
+      'compute.device is cuda, and libtorch sees no CUDA device; allowed here: cpu, auto ("dunwu doctor" shows what is there)',
+    );
+  }
+  const chosenDevice = device === 'cuda' ? 'cuda' : 'cpu';
+  if (device !== 'auto') reasons.push(`device ${chosenDevice}: asked for`);
+  else if (facts.cudaDevices === 0) reasons.push('device cpu: there is no CUDA device');
+  else reasons.push('device cpu: the default; the CUDA device is used when asked for (compute.device: cuda)');
+
+  if (dtype === 'bfloat16')
+    reasons.push('bfloat16: asked for; weights stay float32, products are computed in bfloat16');
+  else if (dtype === 'float32') reasons.push('float32: asked for');
+  else {
+    reasons.push(
+      'float32: exact enough that training, rollout and a resumed run agree; bfloat16 is used when asked for (compute.dtype: bfloat16)',
+    );
+  }
+
+  const accurate = facts.mediumError <= FLOAT32_ERROR;
+  const shown = facts.mediumError.toExponential(1);
+  reasons.push(
+    accurate
+      ? `float32 products may take the fast path ('medium'): its error here is that of float32 (${shown})`
+      : `float32 products take the exact path ('highest'): the fast one rounds to a shorter type on this processor (error ${shown})`,
+  );
+
+  let chosenThreads: number;
+  if (threads !== 'auto') {
+    chosenThreads = threads;
+    reasons.push(`${threads} thread${threads === 1 ? '' : 's'}: asked for`);
+  } else if (facts.quota !== null && Math.ceil(facts.quota) < facts.threads) {
+    chosenThreads = Math.max(1, Math.ceil(facts.quota));
+    reasons.push(`${chosenThreads} of ${facts.threads} threads: the container's quota is ${facts.quota} cores`);
+  } else {
+    chosenThreads = facts.threads;
+    reasons.push(`${chosenThreads} threads: one a core`);
+  }
+  return {
+    device: chosenDevice,
+    dtype: dtype === 'bfloat16' ? 'bfloat16' : 'float32',
+    threads: chosenThreads,
+    precision: accurate ? 'medium' : 'highest',
+    reasons,
+  };
+}
+
+/** libtorch's own number of threads, read before the first choice changes it. */
+let ownThreads: number | null = null;
+/** Error of 'medium' by device: a property of the processor, measured once. */
+const mediumErrors = new Map<string, number>();
+
+function mediumError(device: string): number {
+  const error = mediumErrors.get(device) ?? matmulError('medium', device);
+  mediumErrors.set(device, error);
+  return error;
+}
+
+/**
+ * Chooses (see `decideCompute`) and applies the choice to this process: threads, the path of float32 products, and
+ * freed memory kept for the next step.
+ */
+export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
+  ownThreads ??= getThreads();
+  const choice = decideCompute(wish, {
+    cudaDevices: runtimeInfo().cudaDevices,
+    threads: ownThreads,
+    quota: cpuQuota(),
+    mediumError: mediumError(wish.device === 'cuda' && runtimeInfo().cudaDevices > 0 ? 'cuda' : 'cpu'),
+  });
+  setThreads(choice.threads);
+  setFloat32MatmulPrecision(choice.precision);
+  keepFreedMemory(true);
+  return choice;
+}
+
+function withPrecision<T>(precision: MatmulPrecision, body: () => T): T {
+  const before = getFloat32MatmulPrecision();
+  setFloat32MatmulPrecision(precision);
+  try {
+    return body();
+  } finally {
+    setFloat32MatmulPrecision(before);
+  }
+}
+
+/**
+ * Relative error ‖AB − ref‖/‖ref‖ (Frobenius norm) of a float32 product [256, 512]·[512, 256] of standard normal
+ * numbers, with the product in float64 as reference. Draws from a generator of its own.
+ */
+export function matmulError(precision: MatmulPrecision, device = 'cpu'): number {
+  return withPrecision(precision, () =>
+    scope(() =>
+      noGrad(() => {
+        using generator = new Generator(1);
+        const a = randn([256, 512], { generator });
+        const b = randn([512, 256], { generator });
+        const exact = a.to('float64').mm(b.to('float64'));
+        const product = a.toDevice(device, 'float32').mm(b.toDevice(device, 'float32')).toDevice('cpu', 'float64');
+        return Math.sqrt(product.sub(exact).square().sum().item() / exact.square().sum().item());
+      }),
+    ),
+  );
+}
+
+export interface MatmulSettings {
+  readonly dtype?: 'float32' | 'bfloat16';
+  readonly precision?: MatmulPrecision;
+  readonly device?: string;
+  /** Rows and columns of both factors. */
+  readonly size?: number;
+  /** How long to measure. */
+  readonly seconds?: number;
+}
+
+/** Best rate, FLOP/s, of square matrix products (2·size³ each) with the threads that are set. */
+export function matmulRate(settings: MatmulSettings = {}): number {
+  const { dtype = 'float32', precision = 'highest', device = 'cpu', size = 1024, seconds = 0.25 } = settings;
+  return withPrecision(precision, () =>
+    scope(() =>
+      noGrad(() => {
+        using generator = new Generator(1);
+        const a = randn([size, size], { generator }).toDevice(device, dtype);
+        const b = randn([size, size], { generator }).toDevice(device, dtype);
+        let best = Number.POSITIVE_INFINITY;
+        const end = performance.now() + seconds * 1000;
+        // The first product prepares the kernel; two more at least are measured, however slow.
+        for (let round = 0; round < 3 || performance.now() < end; round++) {
+          const start = performance.now();
+          a.mm(b).dispose();
+          synchronize(device);
+          if (round > 0) best = Math.min(best, performance.now() - start);
+        }
+        return (2 * size ** 3) / (best / 1000);
+      }),
+    ),
+  );
+}
+
+/** Cores that a Linux container may use (cgroup v2 `cpu.max`: "quota period" in µs), or null when it has no limit. */
+export function cpuQuota(text: string | null = readCpuMax()): number | null {
+  const [quota, period] = (text ?? '').trim().split(/\s+/).map(Number);
+  if (quota === undefined || period === undefined || !(quota > 0) || !(period > 0)) return null;
+  return quota / period;
+}
+
+function readCpuMax(): string | null {
+  try {
+    return readFileSync('/sys/fs/cgroup/cpu.max', 'utf8');
+  } catch {
+    return null; // no Linux, or no limit
+  }
+}
