@@ -14,7 +14,8 @@ const informational = z.unknown().optional();
 
 const ropeParameters = z.strictObject({
   rope_type: z.enum(['default', 'yarn']).default('default'),
-  type: z.string().optional(),
+  /** The older name of rope_type. */
+  type: z.enum(['default', 'yarn']).optional(),
   rope_theta: z.number().positive().optional(),
   factor: z.number().positive().optional(),
   original_max_position_embeddings: positive.optional(),
@@ -98,6 +99,10 @@ export const deepseekV3Schema = deepseekV3Object.superRefine((config, context) =
   };
   if (config.num_key_value_heads !== undefined && config.num_key_value_heads !== config.num_attention_heads) {
     fail('num_key_value_heads', 'multi-head latent attention needs as many key/value heads as num_attention_heads');
+  }
+  const { rope_parameters, rope_scaling } = config;
+  if (rope_parameters && rope_scaling && JSON.stringify(rope_parameters) !== JSON.stringify(rope_scaling)) {
+    fail('rope_scaling', 'says something else than rope_parameters; give one of the two');
   }
   if (config.qk_rope_head_dim % 2 !== 0) fail('qk_rope_head_dim', 'must be even: rotation works on pairs');
   if (config.n_routed_experts % config.n_group !== 0) fail('n_group', 'must divide n_routed_experts');

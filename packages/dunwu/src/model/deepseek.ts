@@ -13,7 +13,7 @@ export interface ModelInput {
   readonly tokens: Tensor;
   /** int64 [batch, time]; default 0..time−1 in every row. */
   readonly positions?: Tensor;
-  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal. See attention-mask.ts. */
+  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal. For packed rows see train/packed.ts. */
   readonly mask?: Tensor;
 }
 
@@ -203,6 +203,7 @@ export class DeepseekModel {
 
   dispose(): void {
     for (const { tensor } of this.parameters()) tensor.dispose();
+    this.#rope.dispose();
   }
 }
 

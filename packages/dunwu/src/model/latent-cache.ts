@@ -1,4 +1,4 @@
-import { arange, keep, scope, type Tensor, zeros } from '@dunwu/torch';
+import { arange, itemSize, keep, scope, type Tensor, zeros } from '@dunwu/torch';
 
 /**
  * What decoding remembers of the tokens before: per layer [rows, capacity, kv_lora_rank + rope width]. Rows are
@@ -33,7 +33,7 @@ export class LatentCache {
 
   /** Bytes held. */
   get bytes(): number {
-    return this.#layers.reduce((sum, layer) => sum + layer.numel * 4, 0);
+    return this.#layers.reduce((sum, layer) => sum + layer.numel * itemSize[layer.dtype], 0);
   }
 
   /** Writes the first T tokens of every row: entries [rows, T, width]. */

@@ -83,6 +83,11 @@ export class RopeTable {
     return this.#length;
   }
 
+  dispose(): void {
+    this.#cosine.dispose();
+    this.#sine.dispose();
+  }
+
   /** @param positions int64 [rows] → cosine and sine, [rows, width / 2] each. */
   at(positions: Tensor): [Tensor, Tensor] {
     return [this.#cosine.indexSelect(0, positions), this.#sine.indexSelect(0, positions)];

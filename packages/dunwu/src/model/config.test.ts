@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parseConfig, readConfig, ropeSettings } from './config.js';
+import { TINY } from './testing/tiny.js';
+
+describe('parseConfig', () => {
+  it('fills in what Hugging Face leaves out', () => {
+    const { n_group: _, topk_group: __, routed_scaling_factor: ___, max_position_embeddings: ____, ...rest } = TINY;
+    expect(parseConfig(rest)).toMatchObject({
+      n_group: 1,
+      topk_group: 1,
+      routed_scaling_factor: 1,
+      norm_topk_prob: true,
+      max_position_embeddings: 4096,
+      rms_norm_eps: 1e-6,
+      rope_interleave: true,
+      tie_word_embeddings: false,
+      attention_bias: false,
+    });
+  });
+
+  it('the published DeepSeek-V3 configuration is refused for what is not built, by name, all at once', () => {
+    const published = {
+      ...TINY,
+      quantization_config: { quant_method: 'fp8' },
+      num_nextn_predict_layers: 1,
+      topk_method: 'noaux_tc',
+      scoring_func: 'sigmoid',
+      seq_aux: true,
+      aux_loss_alpha: 0.001,
+      moe_layer_freq: 1,
+      torch_dtype: 'bfloat16',
+      auto_map: {},
+    };
+    const refused = (): unknown => parseConfig(published, '/m/config.json');
+    expect(refused).toThrow('/m/config.json: not a config this program can honour:');
+    expect(refused).toThrow(/num_nextn_predict_layers: .*expected 0/);
+    expect(refused).toThrow('Unrecognized key: "quantization_config"');
+    const { quantization_config: _, ...rest } = published;
+    expect(parseConfig({ ...rest, num_nextn_predict_layers: 0 }).hidden_size).toBe(16);
+  });
+
+  it.each([
+    ['an unknown key', { sliding_window: 4096 }, '"sliding_window"'],
+    ['another gate', { scoring_func: 'softmax' }, 'scoring_func'],
+    ['another choice of experts', { topk_method: 'group_limited_greedy' }, 'topk_method'],
+    ['another activation', { hidden_act: 'gelu' }, 'hidden_act'],
+    ['dropout', { attention_dropout: 0.1 }, 'attention_dropout'],
+    ['every second layer', { moe_layer_freq: 2 }, 'moe_layer_freq'],
+    ['an unknown rotary type', { rope_scaling: { rope_type: 'llama3' } }, 'rope_scaling.rope_type'],
+    ['an unknown rotary type by its old name', { rope_scaling: { type: 'linear', factor: 4 } }, 'rope_scaling.type'],
+    ['an unknown rotary key', { rope_parameters: { low_freq_factor: 1 } }, '"low_freq_factor"'],
+    [
+      'two rotary settings that differ',
+      { rope_scaling: { type: 'yarn', factor: 4 }, rope_parameters: { rope_type: 'default' } },
+      'rope_scaling: says something else than rope_parameters',
+    ],
+    ['fewer key/value heads', { num_key_value_heads: 1 }, 'num_key_value_heads: multi-head latent attention'],
+    ['an odd rotary width', { qk_rope_head_dim: 3 }, 'qk_rope_head_dim: must be even'],
+    ['uneven groups', { n_group: 3 }, 'n_group: must divide n_routed_experts'],
+    ['groups of one', { n_group: 8 }, 'n_group: a group is scored by its two best experts'],
+    ['more groups than there are', { topk_group: 3 }, 'topk_group: cannot exceed n_group'],
+    ['more experts than are open', { num_experts_per_tok: 5 }, 'num_experts_per_tok: cannot exceed the 4 experts'],
+    ['more dense layers than layers', { first_k_dense_replace: 4 }, 'first_k_dense_replace: cannot exceed'],
+    ['a size that is no number', { hidden_size: '16' }, 'hidden_size'],
+    ['no size', { kv_lora_rank: undefined }, 'kv_lora_rank'],
+  ])('%s is refused by name', (_, change, message) => {
+    expect(() => parseConfig({ ...TINY, ...change })).toThrow(message);
+  });
+
+  it('another model_type is refused before anything else', () => {
+    expect(() => parseConfig({ model_type: 'deepseek_v2' }, 'x')).toThrow(
+      'x: model_type "deepseek_v2" is not supported; supported: "deepseek_v3"',
+    );
+    expect(() => parseConfig(null)).toThrow('model_type undefined is not supported');
+  });
+});
+
+describe('ropeSettings', () => {
+  it('reads both spellings', () => {
+    expect(ropeSettings(parseConfig(TINY))).toEqual({ rope_type: 'default', rope_theta: 10_000 });
+    const older = { ...TINY, rope_theta: 500, rope_scaling: { type: 'yarn', factor: 4 } };
+    expect(ropeSettings(parseConfig(older))).toMatchObject({ rope_type: 'yarn', factor: 4, rope_theta: 500 });
+    const newer = { ...TINY, rope_parameters: { rope_type: 'yarn', factor: 8, rope_theta: 700 } };
+    expect(ropeSettings(parseConfig(newer))).toMatchObject({ rope_type: 'yarn', factor: 8, rope_theta: 700 });
+  });
+});
+
+describe('readConfig', () => {
+  it('names the file that is missing or is no JSON', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'dunwu-config-'));
+    try {
+      expect(() => readConfig(folder)).toThrow(`${join(folder, 'config.json')}: cannot be read`);
+      writeFileSync(join(folder, 'config.json'), '{"model_type": ');
+      expect(() => readConfig(folder)).toThrow(`${join(folder, 'config.json')}: not valid JSON`);
+      writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...TINY, vocab_size: 0 }));
+      expect(() => readConfig(folder)).toThrow(/config\.json: not a config .*\n {2}vocab_size: /);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
