@@ -103,6 +103,10 @@ interface Native {
 export const addonPath = fileURLToPath(new URL('../build/dunwu_torch.node', import.meta.url));
 
 function load(): Native {
+  // OpenMP's threads otherwise spin for a millisecond whenever they wait. On a machine that does anything else besides,
+  // they then spin on the core that the thread they wait for needs: training was seen to run ten times slower. Read by
+  // the library when it is loaded, so it has to be set before.
+  process.env.GOMP_SPINCOUNT ??= '20000';
   try {
     return createRequire(import.meta.url)(addonPath) as Native;
   } catch (cause) {

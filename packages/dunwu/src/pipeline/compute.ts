@@ -1,9 +1,7 @@
-import { keepFreedMemory, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
+import { chooseCompute } from '../train/compute.js';
 import type { Compute } from './recipe.js';
 
-/** Applies a recipe's `compute` block to this process (threads, matrix-product paths). */
-export async function useCompute(compute: Compute): Promise<void> {
-  setFloat32MatmulPrecision('medium');
-  keepFreedMemory(true);
-  if (compute.threads !== 'auto') setThreads(compute.threads);
+/** Applies a recipe's `compute` block to this process (threads, the path of float32 products, kept memory). */
+export function useCompute(compute: Compute): void {
+  chooseCompute(compute);
 }

@@ -9,7 +9,7 @@ import type { EvalStage } from './eval.schema.js';
 
 /** Measures an earlier stage's model on held-out problems. Short: an interrupted evaluation begins anew. */
 export async function run(ctx: StageContext, config: EvalStage): Promise<StageResult> {
-  await useCompute(ctx.recipe.compute);
+  useCompute(ctx.recipe.compute);
   const { model: folder } = ctx.artefact(config.model);
   if (folder === undefined) throw new Error(`stage '${config.model}' left no model`);
   const model = loadModel(folder);

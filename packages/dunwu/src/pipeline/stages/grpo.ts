@@ -10,7 +10,7 @@ import { copyTokenizer } from './pretrain.js';
 
 /** R1-Zero: reinforcement learning on the base model by rule rewards alone. */
 export async function run(ctx: StageContext, config: GrpoStage): Promise<StageResult> {
-  await useCompute(ctx.recipe.compute);
+  useCompute(ctx.recipe.compute);
   const { model: folder } = ctx.artefact(config.model);
   if (folder === undefined) throw new Error(`stage '${config.model}' left no model`);
   const tokenizer = Tokenizer.load(folder);

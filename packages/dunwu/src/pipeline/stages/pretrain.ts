@@ -17,7 +17,7 @@ import type { PretrainStage } from './pretrain.schema.js';
 
 /** Trains a base model from nothing on the corpus. */
 export async function run(ctx: StageContext, config: PretrainStage): Promise<StageResult> {
-  await useCompute(ctx.recipe.compute);
+  useCompute(ctx.recipe.compute);
   const { tokenizer: folder } = ctx.artefact(config.tokenizer);
   if (folder === undefined) throw new Error(`stage '${config.tokenizer}' left no tokenizer`);
   const tokenizer = Tokenizer.load(folder);
