@@ -13,7 +13,7 @@ describe('decideCompute', () => {
       'device cpu: there is no CUDA device',
       expect.stringContaining('float32: exact enough'),
       expect.stringContaining("'medium'): its error here is that of float32 (2.0e-7)"),
-      '8 threads: one a core',
+      '8 threads: as libtorch has it (a core each, or OMP_NUM_THREADS)',
     ]);
   });
 

@@ -96,7 +96,7 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
     reasons.push(`${chosenThreads} of ${facts.threads} threads: the container's quota is ${facts.quota} cores`);
   } else {
     chosenThreads = facts.threads;
-    reasons.push(`${chosenThreads} threads: one a core`);
+    reasons.push(`${chosenThreads} threads: as libtorch has it (a core each, or OMP_NUM_THREADS)`);
   }
   return {
     device: chosenDevice,
