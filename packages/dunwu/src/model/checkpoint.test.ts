@@ -111,6 +111,22 @@ describe('save and load', () => {
   });
 });
 
+it('prediction layers behind the last one are passed over, and not claimed when saved', async () => {
+  const model = tinyModel(10);
+  await saveModel(model, folder);
+  const stored = contents();
+  stored.set('model.layers.3.eh_proj.weight', zeros([16, 32]));
+  rmSync(join(folder, 'model.safetensors'));
+  writeCheckpoint(folder, stored);
+  const config = join(folder, 'config.json');
+  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), num_nextn_predict_layers: 1 }));
+  const loaded = loadModel(folder);
+  expect(bytes(loaded.headWeight)).toBe(bytes(model.headWeight));
+  expect(huggingFaceConfig(loaded.config).num_nextn_predict_layers).toBe(0);
+  model.dispose();
+  loaded.dispose();
+});
+
 describe('a file that does not fit', () => {
   it('names every tensor and what is wrong with it, and frees what was made', async () => {
     const model = tinyModel(7);

@@ -44,8 +44,13 @@ export function loadModel(folder: string): DeepseekModel {
       }),
     );
     for (const name of source.names) {
-      // A tied head may be stored all the same; it is the embedding again.
-      if (!known.has(name) && !(config.tie_word_embeddings && name === 'lm_head.weight')) {
+      // A tied head may be stored all the same: it is the embedding again. Layers behind the last one predict further
+      // tokens, which nothing here asks for. Zero shared experts may be stored, as matrices without rows.
+      const passedOver =
+        (config.tie_word_embeddings && name === 'lm_head.weight') ||
+        isPredictionLayer(name, config) ||
+        source.info(name).bytes === 0;
+      if (!known.has(name) && !passedOver) {
         problems.push(`${name} is in the file but not in a model of this config`);
       }
     }
@@ -58,6 +63,12 @@ export function loadModel(folder: string): DeepseekModel {
   } finally {
     source.close();
   }
+}
+
+/** Whether a tensor belongs to one of the multi-token prediction modules (arXiv 2412.19437 §2.2) behind the layers. */
+function isPredictionLayer(name: string, config: DeepseekV3Config): boolean {
+  const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1) - config.num_hidden_layers;
+  return layer >= 0 && layer < (config.num_nextn_predict_layers ?? config.num_mtp_layers ?? 0);
 }
 
 export interface SaveOptions {
@@ -92,11 +103,13 @@ export async function saveModel(model: DeepseekModel, folder: string, options: S
   await writeFileAtomic(join(folder, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
 }
 
-/** The config as transformers expects it. */
+/** The config as transformers expects it. What we write holds no multi-token prediction modules. */
 export function huggingFaceConfig(config: DeepseekV3Config): Record<string, unknown> {
+  const { num_mtp_layers: _, ...kept } = config;
   return {
     architectures: ['DeepseekV3ForCausalLM'],
-    ...config,
+    ...kept,
+    num_nextn_predict_layers: 0,
     qk_head_dim: config.qk_nope_head_dim + config.qk_rope_head_dim,
     head_dim: config.qk_rope_head_dim,
     num_key_value_heads: config.num_attention_heads,

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseConfig, readConfig, ropeSettings } from './config.js';
+import { deepseekV3Shape, parseConfig, readConfig, ropeSettings } from './config.js';
 import { TINY } from './testing/tiny.js';
 
 describe('parseConfig', () => {
@@ -36,10 +36,9 @@ describe('parseConfig', () => {
     };
     const refused = (): unknown => parseConfig(published, '/m/config.json');
     expect(refused).toThrow('/m/config.json: not a config this program can honour:');
-    expect(refused).toThrow(/num_nextn_predict_layers: .*expected 0/);
     expect(refused).toThrow('Unrecognized key: "quantization_config"');
     const { quantization_config: _, ...rest } = published;
-    expect(parseConfig({ ...rest, num_nextn_predict_layers: 0 }).hidden_size).toBe(16);
+    expect(parseConfig(rest)).toMatchObject({ hidden_size: 16, num_nextn_predict_layers: 1 });
   });
 
   it.each([
@@ -63,7 +62,6 @@ describe('parseConfig', () => {
     ['groups of one', { n_group: 8 }, 'n_group: a group is scored by its two best experts'],
     ['more groups than there are', { topk_group: 3 }, 'topk_group: cannot exceed n_group'],
     ['more experts than are open', { num_experts_per_tok: 5 }, 'num_experts_per_tok: cannot exceed the 4 experts'],
-    ['more dense layers than layers', { first_k_dense_replace: 4 }, 'first_k_dense_replace: cannot exceed'],
     ['a size that is no number', { hidden_size: '16' }, 'hidden_size'],
     ['no size', { kv_lora_rank: undefined }, 'kv_lora_rank'],
   ])('%s is refused by name', (_, change, message) => {
@@ -78,6 +76,14 @@ describe('parseConfig', () => {
   });
 });
 
+describe('deepseekV3Shape', () => {
+  it('a recipe cannot ask for prediction layers that nothing trains', () => {
+    const { vocab_size: _, ...shape } = TINY;
+    expect(deepseekV3Shape.parse(shape)).toMatchObject({ n_shared_experts: 1, q_lora_rank: 10 });
+    expect(() => deepseekV3Shape.parse({ ...shape, num_nextn_predict_layers: 1 })).toThrow('num_nextn_predict_layers');
+  });
+});
+
 describe('ropeSettings', () => {
   it('reads both spellings', () => {
     expect(ropeSettings(parseConfig(TINY))).toEqual({ rope_type: 'default', rope_theta: 10_000 });
@@ -89,12 +95,27 @@ describe('ropeSettings', () => {
 });
 
 describe('readConfig', () => {
-  it('names the file that is missing or is no JSON', () => {
+  it("names the file that is missing or is no JSON; keys that a file leaves out are Hugging Face's", () => {
     const folder = mkdtempSync(join(tmpdir(), 'dunwu-config-'));
     try {
       expect(() => readConfig(folder)).toThrow(`${join(folder, 'config.json')}: cannot be read`);
       writeFileSync(join(folder, 'config.json'), '{"model_type": ');
       expect(() => readConfig(folder)).toThrow(`${join(folder, 'config.json')}: not valid JSON`);
+      // A file says what Hugging Face takes it to say, a recipe what we document.
+      const { n_group: _, topk_group: __, routed_scaling_factor: ___, q_lora_rank: ____, ...short } = TINY;
+      writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...short, n_routed_experts: 16 }));
+      expect(readConfig(folder)).toMatchObject({
+        n_group: 8,
+        topk_group: 4,
+        routed_scaling_factor: 2.5,
+        q_lora_rank: 1536,
+      });
+      expect(parseConfig(short)).toMatchObject({
+        n_group: 1,
+        topk_group: 1,
+        routed_scaling_factor: 1,
+        q_lora_rank: null,
+      });
       writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...TINY, vocab_size: 0 }));
       expect(() => readConfig(folder)).toThrow(/config\.json: not a config .*\n {2}vocab_size: /);
     } finally {

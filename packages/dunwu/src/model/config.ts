@@ -17,13 +17,14 @@ const ropeParameters = z.strictObject({
   /** The older name of rope_type. */
   type: z.enum(['default', 'yarn']).optional(),
   rope_theta: z.number().positive().optional(),
-  factor: z.number().positive().optional(),
+  factor: z.number().positive().nullish(),
   original_max_position_embeddings: positive.optional(),
-  beta_fast: z.number().optional(),
-  beta_slow: z.number().optional(),
-  mscale: z.number().optional(),
-  mscale_all_dim: z.number().optional(),
+  beta_fast: z.number().positive().nullish(),
+  beta_slow: z.number().positive().nullish(),
+  mscale: z.number().nullish(),
+  mscale_all_dim: z.number().nullish(),
   attention_factor: z.number().nullish(),
+  partial_rotary_factor: z.literal(1).optional(),
   truncate: z.boolean().optional(),
 });
 
@@ -36,7 +37,13 @@ const deepseekV3Object = z.strictObject({
   num_hidden_layers: positive,
   num_attention_heads: positive,
   num_key_value_heads: positive.optional(),
-  n_shared_experts: z.number().int().nonnegative().nullish(),
+  n_shared_experts: z
+    .number()
+    .int()
+    .nonnegative()
+    .nullable()
+    .default(0)
+    .transform((count) => count ?? 0),
   n_routed_experts: positive,
   num_experts_per_tok: positive,
   n_group: positive.default(1),
@@ -44,7 +51,7 @@ const deepseekV3Object = z.strictObject({
   first_k_dense_replace: z.number().int().nonnegative(),
   routed_scaling_factor: z.number().default(1),
   norm_topk_prob: z.boolean().default(true),
-  q_lora_rank: positive.nullish(),
+  q_lora_rank: positive.nullable().default(null),
   kv_lora_rank: positive,
   qk_nope_head_dim: positive,
   qk_rope_head_dim: positive,
@@ -66,8 +73,9 @@ const deepseekV3Object = z.strictObject({
   moe_layer_freq: z.literal(1).optional(),
   scoring_func: z.literal('sigmoid').optional(),
   topk_method: z.literal('noaux_tc').optional(),
-  num_nextn_predict_layers: z.literal(0).optional(),
-  num_mtp_layers: z.literal(0).optional(),
+  /** Modules for multi-token prediction that follow the model in its checkpoint. They do not change what it computes. */
+  num_nextn_predict_layers: z.number().int().nonnegative().optional(),
+  num_mtp_layers: z.number().int().nonnegative().optional(),
   qk_head_dim: positive.optional(),
   head_dim: positive.optional(),
   architectures: informational,
@@ -85,13 +93,13 @@ const deepseekV3Object = z.strictObject({
   _name_or_path: informational,
 });
 
-/** What a recipe says of a model: the tokenizer gives the size of the vocabulary and the special ids. */
-export const deepseekV3Shape = deepseekV3Object.omit({
-  vocab_size: true,
-  bos_token_id: true,
-  eos_token_id: true,
-  pad_token_id: true,
-});
+/**
+ * What a recipe says of a model: the tokenizer gives the size of the vocabulary and the special ids. Modules for
+ * multi-token prediction are passed over when a checkpoint has them, but cannot be trained.
+ */
+export const deepseekV3Shape = deepseekV3Object
+  .omit({ vocab_size: true, bos_token_id: true, eos_token_id: true, pad_token_id: true })
+  .extend({ num_nextn_predict_layers: z.literal(0).optional(), num_mtp_layers: z.literal(0).optional() });
 
 export const deepseekV3Schema = deepseekV3Object.superRefine((config, context) => {
   const fail = (key: string, message: string): void => {
@@ -114,9 +122,6 @@ export const deepseekV3Schema = deepseekV3Object.superRefine((config, context) =
   if (config.n_group > 1 && config.n_routed_experts / config.n_group < 2) {
     fail('n_group', 'a group is scored by its two best experts, so groups need at least two');
   }
-  if (config.first_k_dense_replace > config.num_hidden_layers) {
-    fail('first_k_dense_replace', 'cannot exceed num_hidden_layers');
-  }
 });
 
 export type DeepseekV3Config = z.infer<typeof deepseekV3Schema>;
@@ -135,6 +140,20 @@ export function parseConfig(value: unknown, where = 'config'): DeepseekV3Config 
   return result.data;
 }
 
+/**
+ * What Hugging Face's DeepseekV3Config takes for a key that config.json does not have, where that differs from our
+ * default for recipes.
+ */
+const HUGGING_FACE_DEFAULTS = {
+  n_shared_experts: 1,
+  routed_scaling_factor: 2.5,
+  q_lora_rank: 1536,
+  n_group: 8,
+  topk_group: 4,
+  bos_token_id: 0,
+  eos_token_id: 1,
+} as const;
+
 /** Reads `config.json` of a checkpoint folder. @throws Error that names the file. */
 export function readConfig(folder: string): DeepseekV3Config {
   const path = join(folder, 'config.json');
@@ -150,7 +169,8 @@ export function readConfig(folder: string): DeepseekV3Config {
   } catch (cause) {
     throw new Error(`${path}: not valid JSON: ${(cause as Error).message}`, { cause });
   }
-  return parseConfig(value, path);
+  const type = (value as { model_type?: unknown } | null)?.model_type;
+  return parseConfig(type === 'deepseek_v3' ? { ...HUGGING_FACE_DEFAULTS, ...(value as object) } : value, path);
 }
 
 /** The rotary settings, wherever the config has them (rope_parameters, or rope_theta with rope_scaling). */

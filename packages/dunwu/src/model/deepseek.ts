@@ -111,10 +111,13 @@ export class DeepseekModel {
     return { cosine, sine, mask };
   }
 
-  /** The whole batch at once, for training and scoring. With a cache, also remembers the latents (prefill). */
+  /**
+   * The whole batch at once, for training and scoring. With a cache, also remembers the latents (prefill). The embedding
+   * of `paddingId` gets no gradient from being looked up.
+   */
   forward(
     input: ModelInput,
-    options: { hiddenStates?: boolean; absorbed?: boolean; cache?: LatentCache } = {},
+    options: { hiddenStates?: boolean; absorbed?: boolean; cache?: LatentCache; paddingId?: number } = {},
   ): ModelOutput {
     const [batch, time] = input.tokens.shape as [number, number];
     this.#checkLength(time);
@@ -124,7 +127,9 @@ export class DeepseekModel {
     const routers: RouterOutput[] = [];
     const hiddenStates: Tensor[] = [];
     const shape = [batch, time, this.config.hidden_size];
-    let x = this.#embedding.indexSelect(0, input.tokens.reshape([-1]));
+    const ids = input.tokens.reshape([-1]);
+    const { paddingId } = options;
+    let x = paddingId === undefined ? this.#embedding.indexSelect(0, ids) : this.#embedding.embedding(ids, paddingId);
     this.#layers.forEach((layer, i) => {
       if (options.hiddenStates === true) hiddenStates.push(x.view(shape));
       x = layer.forward(

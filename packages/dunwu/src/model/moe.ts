@@ -72,7 +72,7 @@ export class MoeLayer {
     this.router = new Router(config);
     this.gateUp = normal([n_routed_experts, 2 * moe_intermediate_size, hidden_size], initializer_range);
     this.down = normal([n_routed_experts, hidden_size, moe_intermediate_size], initializer_range);
-    const sharedExperts = config.n_shared_experts ?? 0;
+    const sharedExperts = config.n_shared_experts;
     this.shared =
       sharedExperts > 0 ? new SwigluMlp(hidden_size, sharedExperts * moe_intermediate_size, initializer_range) : null;
   }

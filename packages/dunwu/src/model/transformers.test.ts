@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { noGrad, tensor } from '@dunwu/torch';
+import { noGrad, type Tensor, tensor } from '@dunwu/torch';
 import { expect, it } from 'vitest';
 import { saveModel } from './checkpoint.js';
 import { difference, ids, rows, type TinyOverrides, tinyModel } from './testing/tiny.js';
@@ -60,8 +60,8 @@ it.skipIf(!found)('transformers loads what we write and gives the same logits', 
   const folder = mkdtempSync(join(tmpdir(), 'dunwu-transformers-'));
   try {
     const tokens = rows(2, 40);
-    const ours = [];
-    const cases = [];
+    const ours: Tensor[] = [];
+    const cases: { folder: string; tokens: number[][] }[] = [];
     for (const [i, overrides] of Object.values(VARIANTS).entries()) {
       const model = tinyModel(20 + i, overrides);
       await saveModel(model, join(folder, String(i)));
@@ -85,7 +85,7 @@ it.skipIf(!found)('transformers loads what we write and gives the same logits', 
         Object.entries(info).filter(([, list]) => list.length > 0),
         name,
       ).toEqual([]);
-      const mine = ours[i] as (typeof ours)[number];
+      const mine = ours[i] as Tensor;
       const error = difference(mine, tensor(logits, { shape: mine.shape }));
       expect(error / mine.abs().amax().item(), name).toBeLessThan(1e-5);
     });

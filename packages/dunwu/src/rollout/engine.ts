@@ -31,12 +31,16 @@ export interface RolloutOptions {
   readonly seed: number | string;
   /** Token ids that end a response. */
   readonly stop: readonly number[];
+  /** Token ids that are never drawn. */
+  readonly banned?: readonly number[];
   /** Sequences decoded side by side; more prompts are taken in turns. Default 512. */
   readonly maxRows?: number;
   /** Asked between steps: true stops early with an error. */
   readonly signal?: AbortSignal;
   /** Told after every decoding step: sequences finished of all. */
   readonly onProgress?: (finished: number, total: number, tokens: number) => void;
+  /** Told every token as it is drawn; `prompt` and `sample` as in `Sample`. */
+  readonly onToken?: (token: number, prompt: number, sample: number) => void;
 }
 
 interface Row {
@@ -113,7 +117,7 @@ export class RolloutEngine {
   async #generateGroup(
     prompts: readonly RolloutPrompt[],
     group: readonly number[],
-    { sampling, seed, stop, signal }: RolloutOptions,
+    { sampling, seed, stop, signal, banned = [], onToken }: RolloutOptions,
     onStep: (finished: number, tokens: number) => void,
   ): Promise<Row[]> {
     const model = this.#model;
@@ -139,6 +143,7 @@ export class RolloutEngine {
       for (;;) {
         const drawn = scope(() =>
           noGrad(() => {
+            for (const id of banned) pending.narrow(-1, id, 1).fill_(Number.NEGATIVE_INFINITY);
             const { tokens, logprobs } = sampleTokens(
               pending,
               sampling.temperature === 0 ? [] : active.map((row) => row.random.next()),
@@ -153,6 +158,7 @@ export class RolloutEngine {
           const token = drawn.tokens[i] as number;
           row.tokens.push(token);
           row.logprobs.push(drawn.logprobs[i] as number);
+          onToken?.(token, row.prompt, row.sample);
           if (ends.has(token)) row.reason = 'stop';
           else if (row.tokens.length >= sampling.max_tokens) row.reason = 'length';
         });

@@ -154,19 +154,16 @@ def make(folder, changes, parts=PARTS, time=24, keep=None, store="float32", shar
     model = DeepseekV3ForCausalLM(config).eval()
     weights = torch.Generator().manual_seed(1234)
     reshaped_weights(model, weights)
-    if store != "float32":
-        # The reference computes in float32 with weights that were rounded, as somebody would who loads the file.
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.copy_(weight.to(getattr(torch, store)))
-
     folder.mkdir(parents=True, exist_ok=True)
-    stored = model
-    if store != "float32":
-        stored = DeepseekV3ForCausalLM(config)
-        stored.load_state_dict(model.state_dict())
-        stored = stored.to(getattr(torch, store))
-    stored.save_pretrained(folder, **({} if shard is None else {"max_shard_size": shard}))
+    saved = {} if shard is None else {"max_shard_size": shard}
+    if store == "float32":
+        model.save_pretrained(folder, **saved)
+    else:
+        # The reference computes in float32 with the rounded weights, as somebody does who loads the file.
+        model.to(getattr(torch, store)).save_pretrained(folder, **saved)
+        model = DeepseekV3ForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
+        ).eval()
 
     inputs = torch.Generator().manual_seed(1235)
     ids = torch.randint(4, config.vocab_size, (2, time), generator=inputs)

@@ -1,7 +1,10 @@
-import { manualSeed, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import { manualSeed, noGrad, scope, setThreads, type Tensor, tensor } from '@dunwu/torch';
 import type { z } from 'zod';
 import { type DeepseekV3Config, type deepseekV3Schema, parseConfig } from '../config.js';
 import { DeepseekModel } from '../deepseek.js';
+
+// Too small to share out: on a busy machine the threads' waiting for each other costs ten times the work.
+setThreads(1);
 
 /** A model of a few thousand weights with everything in it: q compression, groups, a dense layer, a shared expert. */
 export const TINY: z.input<typeof deepseekV3Schema> = {
