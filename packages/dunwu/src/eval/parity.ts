@@ -1,27 +1,33 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   AdamW,
   cat,
   clipGradNorm,
   full,
+  getFloat32MatmulPrecision,
+  gradNorm,
   noGrad,
   openSafetensors,
   scope,
+  setFloat32MatmulPrecision,
   type Tensor,
+  type TensorSource,
+  tensor,
   tokenLogprobs,
   where,
-  zeros,
 } from '@dunwu/torch';
-import { loadModel } from '../model/checkpoint.js';
+import { endOfTextIds, loadModel } from '../model/checkpoint.js';
 import type { DeepseekModel } from '../model/deepseek.js';
+import { RolloutEngine } from '../rollout/engine.js';
+import { errorText, UsageError } from '../util/errors.js';
 
 /**
  * How far a model that we load is from what its reference computed, as stored beside the checkpoint in
  * `golden.safetensors`. A key is null where the fixture has nothing to compare with.
  */
 export interface ParityReport {
-  /** ‖ours − reference‖ / ‖reference‖ of the logits (attended positions only). */
+  /** ‖ours − reference‖ / ‖reference‖ of the logits (attended positions only), by naive and by absorbed attention. */
   readonly logits: number | null;
   /** The largest relative error of any hidden state. */
   readonly hidden_max: number | null;
@@ -31,23 +37,314 @@ export interface ParityReport {
   readonly grad_max: number | null;
   /** Every token goes to the same experts in every layer. */
   readonly router_equal: boolean | null;
-  /** The greedy continuation is the same, token by token. */
+  /** The greedy continuation is the same, token by token, recomputed in full and decoded with the latent cache. */
   readonly greedy_equal: boolean | null;
   /** The largest absolute difference of the losses over the AdamW steps. */
   readonly adamw5_max: number | null;
 }
 
-export interface ParityDetails extends ParityReport {
-  /** Every single comparison: what was compared and its relative error. */
-  readonly parts: readonly { readonly name: string; readonly error: number }[];
+/** One comparison. `key` is the part of the report that it counts for; null is for information. */
+export interface ParityPart {
+  readonly name: string;
+  readonly key: keyof ParityReport | null;
+  /** Relative error; for `adamw5_max` the absolute difference; for choices 0 (equal) or 1. Always finite. */
+  readonly error: number;
 }
 
-function relativeError(ours: Tensor, reference: Tensor): number {
+export interface ParityDetails extends ParityReport {
+  readonly parts: readonly ParityPart[];
+}
+
+export const PARITY_KEYS: readonly (keyof ParityReport)[] = [
+  'logits',
+  'hidden_max',
+  'loss',
+  'grad_max',
+  'router_equal',
+  'greedy_equal',
+  'adamw5_max',
+];
+
+/** What a comparison is off by when a side is not a number: finite, so that JSON can hold it. */
+const NOT_FINITE = Number.MAX_VALUE;
+
+/**
+ * Compares, for whatever the fixture holds, in float32 at the highest precision of matrix products.
+ *
+ * @throws UsageError when there is no such folder, no golden.safetensors in it, or nothing in that to compare with.
+ * @throws Error naming the file and the tensor when checkpoint or fixture cannot be read or do not fit each other.
+ */
+export async function checkParity(folder: string): Promise<ParityDetails> {
+  if (!(statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false)) {
+    throw new UsageError(`${folder}: there is no such folder; expected one with a checkpoint and golden.safetensors`);
+  }
+  const path = join(folder, 'golden.safetensors');
+  if (!existsSync(path)) {
+    throw new UsageError(`${path}: there is no fixture to compare with; docs/verify.md tells how to make one`);
+  }
+  const precision = getFloat32MatmulPrecision();
+  setFloat32MatmulPrecision('highest');
+  using golden = openSafetensors(path);
+  const model = loadModel(folder);
+  try {
+    const check = new ParityCheck(folder, golden, model);
+    for (const variant of ['full', 'padded']) scope(() => check.pass(variant));
+    for (const name of golden.names) await check.greedy(name);
+    check.training();
+    return check.report();
+  } finally {
+    model.dispose();
+    setFloat32MatmulPrecision(precision);
+  }
+}
+
+class ParityCheck {
+  readonly #folder: string;
+  readonly #golden: TensorSource;
+  readonly #model: DeepseekModel;
+  readonly #json: GoldenJson;
+  readonly #parts: ParityPart[] = [];
+
+  constructor(folder: string, golden: TensorSource, model: DeepseekModel) {
+    this.#folder = folder;
+    this.#golden = golden;
+    this.#model = model;
+    this.#json = readGoldenJson(folder);
+  }
+
+  report(): ParityDetails {
+    const worst = (key: keyof ParityReport): number | null => {
+      const errors = this.#parts.flatMap((part) => (part.key === key ? [part.error] : []));
+      return errors.length === 0 ? null : Math.max(...errors);
+    };
+    const equal = (key: keyof ParityReport): boolean | null => {
+      const error = worst(key);
+      return error === null ? null : error === 0;
+    };
+    if (this.#parts.every(({ key }) => key === null)) {
+      const some = this.#golden.names.slice(0, 4).join(', ');
+      throw new UsageError(
+        `${this.#golden.path}: holds nothing that can be compared (${some || 'no tensors'}); docs/verify.md has the names`,
+      );
+    }
+    return {
+      logits: worst('logits'),
+      hidden_max: worst('hidden_max'),
+      loss: worst('loss'),
+      grad_max: worst('grad_max'),
+      router_equal: equal('router_equal'),
+      greedy_equal: equal('greedy_equal'),
+      adamw5_max: worst('adamw5_max'),
+      parts: this.#parts,
+    };
+  }
+
+  /** A forward and a backward pass, `full` or `padded`, and everything that the fixture has of it. */
+  pass(variant: string): void {
+    const golden = this.#golden;
+    if (!golden.names.some((name) => name.startsWith(`${variant}.`))) return;
+    const model = this.#model;
+    const tokens = this.#tokens(variant);
+    const [batch, time] = tokens.shape as [number, number];
+    const given = (what: string): Tensor | undefined => {
+      const name = `${variant}.${what}`;
+      if (!golden.has(name)) return undefined;
+      const value = this.#read(name);
+      this.#sameShape(name, value, tokens);
+      return value;
+    };
+    const attention = given('attention_mask');
+    const labels = given('labels')?.to('int64') ?? tokens;
+    const input = {
+      tokens,
+      positions: given('position_ids')?.to('int64'),
+      mask: attention === undefined ? undefined : paddedMask(attention),
+    };
+    for (const { tensor: weight } of model.parameters()) weight.grad = null;
+    const output = model.forward(input, { hiddenStates: true, paddingId: paddingId(model) });
+
+    // What a model says at padding means nothing, there or here.
+    const seen = attention?.reshape([-1]).nonzero().squeeze(1);
+    const attended = (values: Tensor): Tensor => {
+      const rows = values.detach().reshape([batch * time, -1]);
+      return seen === undefined ? rows : rows.indexSelect(0, seen);
+    };
+    const compare = (name: string, key: ParityPart['key'], ours: () => Tensor): void => {
+      if (golden.has(name)) this.#compare(name, key, ours(), attended);
+    };
+
+    const width = model.config.vocab_size;
+    compare(`${variant}.logits`, 'logits', () => model.logits(output.hidden).view([batch, time, width]));
+    if (golden.has(`${variant}.logits`)) {
+      const absorbed = noGrad(() => model.logits(model.forward(input, { absorbed: true }).hidden));
+      const reference = this.#read(`${variant}.logits`);
+      const error = relativeError(attended(absorbed), attended(reference));
+      this.#parts.push({ name: `${variant}.logits (absorbed attention)`, key: 'logits', error });
+    }
+    output.hiddenStates.forEach((state, i) => {
+      compare(`${variant}.hidden.${i}`, 'hidden_max', () => state);
+    });
+    output.routers.forEach((router, i) => {
+      const order = router.indices.argsort(-1);
+      const name = `${variant}.router.${i}`;
+      if (golden.has(`${name}.topk_idx_sorted`)) {
+        const reference = this.#read(`${name}.topk_idx_sorted`);
+        this.#sameShape(`${name}.topk_idx_sorted`, reference, router.indices);
+        const equal = attended(router.indices.gather(1, order)).eq(attended(reference)).all().item() !== 0;
+        this.#parts.push({ name: `${name}.topk_idx_sorted`, key: 'router_equal', error: equal ? 0 : 1 });
+      }
+      compare(`${name}.logits`, null, () => router.logits);
+      compare(`${name}.topk_weights_sorted`, null, () => router.weights.gather(1, order));
+    });
+    this.#losses(variant, output.hidden, labels);
+  }
+
+  #losses(variant: string, hidden: Tensor, labels: Tensor): void {
+    const golden = this.#golden;
+    const model = this.#model;
+    const prefix = `${variant}.grad.`;
+    const wanted = golden.names.filter((name) => name.startsWith(prefix));
+    if (!golden.has(`${variant}.loss`) && wanted.length === 0) return;
+    const loss = shiftedLoss(model, hidden, labels);
+    if (golden.has(`${variant}.loss`)) {
+      const error = relativeError(loss.detach().view([1]), this.#read(`${variant}.loss`).view([1]));
+      this.#parts.push({ name: `${variant}.loss`, key: 'loss', error });
+    }
+    if (wanted.length === 0) return;
+    loss.backward();
+    const ours = byName(model, (weight) => weight.grad);
+    // A gradient that is zero but for rounding (the gate's when one expert takes all the weight, say) has nothing to
+    // be relative to: it is measured against the gradient of the whole model then.
+    const floor = gradNorm(trainable(model)) * FLOAT32_EPSILON;
+    for (const name of wanted) {
+      const reference = this.#read(name);
+      const gradient = ours.get(name.slice(prefix.length));
+      if (gradient !== undefined) this.#sameShape(name, reference, gradient);
+      // A gradient that the reference has and we have not is as wrong as can be.
+      const size = (): number => reference.to('float64').norm().item();
+      const error = gradient === undefined ? (size() === 0 ? 0 : 1) : relativeError(gradient, reference, floor);
+      this.#parts.push({ name, key: 'grad_max', error });
+    }
+  }
+
+  /** `greedy.prompt8_new16`: the prompt's 8 tokens and the 16 that follow, [batch, 24]. Other names are passed over. */
+  async greedy(name: string): Promise<void> {
+    const sizes = /^greedy\.prompt(\d+)_new(\d+)$/.exec(name);
+    if (sizes === null) return;
+    const [given, count] = [Number(sizes[1]), Number(sizes[2])];
+    const shape = this.#golden.info(name).shape;
+    if (shape.length !== 2 || shape[1] !== given + count || given < 1 || count < 1) {
+      throw new Error(
+        `${this.#golden.path}: ${name} has the shape [${shape}], its name says [batch, ${given + count}]`,
+      );
+    }
+    const values = scope(() => this.#inVocabulary(name, this.#read(name)).numbers());
+    const width = given + count;
+    const rows = Array.from({ length: shape[0] as number }, (_, i) => values.slice(i * width, (i + 1) * width));
+    // A reference that never ends its text was told not to (min_new_tokens); one that does is followed to its end.
+    const ends = endOfTextIds(this.#folder, this.#model.config);
+    const ended = rows.some((row) => row.slice(given).some((id) => ends.includes(id)));
+    const expected = rows.map((row) => {
+      const tail = row.slice(given);
+      const end = tail.findIndex((id) => ends.includes(id));
+      return ended && end >= 0 ? tail.slice(0, end + 1) : tail;
+    });
+    const banned = ended ? [] : ends;
+    const note = (how: string, tails: readonly (readonly number[])[]): void => {
+      const same = expected.every((tail, i) => tail.every((id, at) => tails[i]?.[at] === id));
+      this.#parts.push({ name: `${name} (${how})`, key: 'greedy_equal', error: same ? 0 : 1 });
+    };
+    const prompts = rows.map((row) => row.slice(0, given));
+    note('recomputed', greedyContinuation(this.#model, prompts, count, banned));
+    const samples = await new RolloutEngine(this.#model).generate(
+      prompts.map((tokens, i) => ({ tokens, samples: 1, key: String(i) })),
+      {
+        sampling: { temperature: 0, top_p: 1, top_k: 0, max_tokens: count },
+        seed: 0,
+        stop: ended ? ends : [],
+        banned,
+      },
+    );
+    note(
+      'latent cache',
+      samples.map(({ tokens }) => tokens),
+    );
+  }
+
+  /** The optimiser steps of golden.json's `adamw5`. They change the weights, so they come last. */
+  training(): void {
+    const recorded = this.#golden.has('adamw5.losses') ? this.#read('adamw5.losses').numbers() : undefined;
+    const recipe = this.#json.training(recorded);
+    if (recipe === null) return;
+    const losses = scope(() => trainSteps(this.#model, this.#tokens('full'), recipe));
+    losses.forEach((loss, i) => {
+      const error = finite(Math.abs(loss - (recipe.losses[i] as number)));
+      this.#parts.push({ name: `adamw5.losses[${i}]`, key: 'adamw5_max', error });
+    });
+    scope(() => {
+      const ours = byName(this.#model, (weight) => weight.detach());
+      for (const name of this.#golden.names.filter((entry) => entry.startsWith('adamw5.param.'))) {
+        const weights = ours.get(name.slice('adamw5.param.'.length));
+        if (weights !== undefined) this.#compare(name, null, weights, (values) => values);
+        else this.#parts.push({ name, key: null, error: 1 });
+      }
+    });
+  }
+
+  #compare(name: string, key: ParityPart['key'], ours: Tensor, attended: (values: Tensor) => Tensor): void {
+    const reference = this.#read(name);
+    this.#sameShape(name, reference, ours);
+    this.#parts.push({ name, key, error: relativeError(attended(ours), attended(reference)) });
+  }
+
+  #read(name: string): Tensor {
+    return this.#golden.tensor(name);
+  }
+
+  #tokens(variant: string): Tensor {
+    const name = [`${variant}.input_ids`, 'input_ids'].find((candidate) => this.#golden.has(candidate));
+    if (name !== undefined) return this.#inVocabulary(name, this.#read(name));
+    const rows = this.#json.inputIds;
+    if (rows === null) {
+      throw new Error(`${this.#golden.path}: there is no input_ids, so nothing of ${variant}.* can be compared`);
+    }
+    const flat = tensor(BigInt64Array.from(rows.flat(), BigInt), { shape: [rows.length, rows[0]?.length ?? 0] });
+    return this.#inVocabulary('input_ids of golden.json', flat);
+  }
+
+  #inVocabulary(name: string, ids: Tensor): Tensor {
+    const wide = ids.to('int64');
+    const { vocab_size } = this.#model.config;
+    const [low, high] = scope(() => [wide.amin().item(), wide.amax().item()]) as [number, number];
+    if (wide.shape.length !== 2 || low < 0 || high >= vocab_size) {
+      throw new Error(
+        `${this.#golden.path}: ${name} must be [batch, time] ids from 0 to ${vocab_size - 1} (vocab_size); ` +
+          `it is [${wide.shape}] from ${low} to ${high}`,
+      );
+    }
+    return wide;
+  }
+
+  #sameShape(name: string, reference: Tensor, ours: Tensor): void {
+    if (String(reference.shape) === String(ours.shape)) return;
+    throw new Error(
+      `${this.#golden.path}: ${name} has the shape [${reference.shape}], the model of config.json gives [${ours.shape}]`,
+    );
+  }
+}
+
+const FLOAT32_EPSILON = 2 ** -23;
+const finite = (error: number): number => (Number.isFinite(error) ? error : NOT_FINITE);
+
+/** ‖ours − reference‖ / ‖reference‖ in float64; absolute when the reference is zero. */
+function relativeError(ours: Tensor, reference: Tensor, floor = 0): number {
   return scope(() => {
     const wide = reference.to('float64');
     const difference = ours.detach().to('float64').sub(wide).norm().item();
     const size = wide.norm().item();
-    return size === 0 ? difference : difference / size;
+    if (difference === 0) return 0;
+    if (size < floor) return finite((difference * FLOAT32_EPSILON) / floor);
+    return finite(size === 0 ? difference : difference / size);
   });
 }
 
@@ -65,163 +362,55 @@ function shiftedLoss(model: DeepseekModel, hidden: Tensor, labels: Tensor): Tens
   return logprobs.mul(wanted.to('float32')).sum().div(wanted.to('float32').sum()).neg();
 }
 
-/** Causal, and nobody looks at padding. A padded row may look at itself only: its softmax must not be empty. */
+/**
+ * Causal, and nobody looks at padding. Closed is float32's lowest number, not −∞, as in the reference: a padded row,
+ * which may look at nothing, then looks at everything alike, and a label right behind it gives the reference's loss.
+ */
 function paddedMask(attention: Tensor): Tensor {
   const [batch, time] = attention.shape as [number, number];
   const causal = full([time, time], 1).tril().to('bool');
-  const seen = causal.logicalAnd(attention.to('bool').unsqueeze(1));
-  const own = full([time, time], 1).tril().triu().to('bool');
-  const open = seen.logicalOr(own).unsqueeze(1);
-  return zeros([batch, 1, time, time]).maskedFill(open.logicalNot(), Number.NEGATIVE_INFINITY);
+  const open = causal.logicalAnd(attention.to('bool').unsqueeze(1)).unsqueeze(1);
+  return full([batch, 1, time, time], 0).maskedFill(open.logicalNot(), -(2 - 2 ** -23) * 2 ** 127);
 }
 
-/** Greedy continuation of [batch, prompt] by `count` tokens, never choosing `banned` ids; recomputes, uses no cache. */
-export function greedyContinuation(
+/** Greedy continuations by `count` tokens each, never choosing `banned` ids; recomputes everything, uses no cache. */
+function greedyContinuation(
   model: DeepseekModel,
-  prompt: Tensor,
+  prompts: readonly (readonly number[])[],
   count: number,
   banned: readonly number[],
-): Tensor {
-  return scope(() =>
+): number[][] {
+  const given = prompts[0]?.length ?? 0;
+  const values = scope(() =>
     noGrad(() => {
-      let tokens = prompt;
+      let tokens = tensor(BigInt64Array.from(prompts.flat(), BigInt), { shape: [prompts.length, given] });
       for (let i = 0; i < count; i++) {
         tokens = scope(() => {
           const [batch, time] = tokens.shape as [number, number];
           const { hidden } = model.forward({ tokens });
-          const last = hidden.view([batch, time, -1]).select(1, time - 1);
-          const logits = model.logits(last);
+          const logits = model.logits(hidden.view([batch, time, -1]).select(1, time - 1));
           for (const id of banned) logits.narrow(1, id, 1).fill_(Number.NEGATIVE_INFINITY);
           return cat([tokens, logits.argmax(-1).unsqueeze(1)], 1);
         });
       }
-      return tokens;
+      return tokens.numbers();
     }),
   );
+  const width = given + count;
+  return prompts.map((_, i) => values.slice(i * width + given, (i + 1) * width));
 }
 
-/** Compares, for whatever the fixture holds. @throws Error when the folder has no golden.safetensors. */
-export function checkParity(folder: string): ParityDetails {
-  const path = join(folder, 'golden.safetensors');
-  if (!existsSync(path)) {
-    throw new Error(`${path}: there is no fixture to compare with; see docs/verify.md for its layout`);
-  }
-  using golden = openSafetensors(path);
-  const model = loadModel(folder);
-  const parts: { name: string; error: number }[] = [];
-  const note = (name: string, error: number): number => {
-    parts.push({ name, error });
-    return error;
-  };
-  const worst = (errors: number[]): number | null => (errors.length === 0 ? null : Math.max(...errors));
-  const read = (name: string): Tensor => golden.tensor(name);
-  const logits: number[] = [];
-  const hidden: number[] = [];
-  const losses: number[] = [];
-  const gradients: number[] = [];
-  let routerEqual: boolean | null = null;
-
-  for (const variant of ['full', 'padded'] as const) {
-    if (!golden.names.some((name) => name.startsWith(`${variant}.`))) continue;
-    scope(() => {
-      const tokens = read('input_ids').to('int64');
-      const attention = golden.has(`${variant}.attention_mask`) ? read(`${variant}.attention_mask`) : null;
-      const labels = golden.has(`${variant}.labels`) ? read(`${variant}.labels`).to('int64') : tokens;
-      const mask = attention === null ? undefined : paddedMask(attention);
-      for (const { tensor: weight } of model.parameters()) weight.grad = null;
-      const output = model.forward({ tokens, mask }, { hiddenStates: true });
-      // What a model says at padding means nothing, there or here.
-      const attended = (values: Tensor): Tensor =>
-        attention === null ? values : values.detach().mul(attention.to(values.dtype).unsqueeze(-1));
-      if (golden.has(`${variant}.logits`)) {
-        const reference = read(`${variant}.logits`);
-        const ours = model.logits(output.hidden).view(reference.shape);
-        logits.push(note(`${variant}.logits`, relativeError(attended(ours), attended(reference))));
-      }
-      output.hiddenStates.forEach((state, i) => {
-        const name = `${variant}.hidden.${i}`;
-        if (golden.has(name)) hidden.push(note(name, relativeError(attended(state), attended(read(name)))));
-      });
-      output.routers.forEach((router, i) => {
-        const name = `${variant}.router.${i}`;
-        if (golden.has(`${name}.topk_idx_sorted`)) {
-          const ours = router.indices.sort(-1)[0];
-          const same =
-            ours
-              .eq(read(`${name}.topk_idx_sorted`))
-              .all()
-              .item() !== 0;
-          routerEqual = (routerEqual ?? true) && same;
-          note(`${name}.topk_idx_sorted`, same ? 0 : 1);
-        }
-        if (golden.has(`${name}.logits`)) note(`${name}.logits`, relativeError(router.logits, read(`${name}.logits`)));
-        if (golden.has(`${name}.topk_weights_sorted`)) {
-          const order = router.indices.argsort(-1);
-          const ours = router.weights.gather(1, order);
-          note(`${name}.topk_weights_sorted`, relativeError(ours, read(`${name}.topk_weights_sorted`)));
-        }
-      });
-      const loss = shiftedLoss(model, output.hidden, labels);
-      if (golden.has(`${variant}.loss`)) {
-        losses.push(note(`${variant}.loss`, relativeError(loss.view([1]), read(`${variant}.loss`).view([1]))));
-      }
-      const prefix = `${variant}.grad.`;
-      const wanted = golden.names.filter((name) => name.startsWith(prefix));
-      if (wanted.length > 0) {
-        loss.backward();
-        const ours = gradientsByName(model);
-        for (const name of wanted) {
-          const gradient = ours.get(name.slice(prefix.length));
-          // A gradient the reference has and we have not is as wrong as can be.
-          gradients.push(note(name, gradient === undefined ? 1 : relativeError(gradient, read(name))));
-        }
-      }
-    });
-  }
-
-  let greedyEqual: boolean | null = null;
-  for (const name of golden.names.filter((entry) => entry.startsWith('greedy.prompt'))) {
-    const sizes = /^greedy\.prompt(\d+)_new(\d+)$/.exec(name);
-    if (sizes === null) continue;
-    const same = scope(() => {
-      const reference = read(name).to('int64');
-      const prompt = reference.narrow(1, 0, Number(sizes[1]));
-      const ours = greedyContinuation(model, prompt, Number(sizes[2]), endIds(model));
-      return ours.eq(reference).all().item() !== 0;
-    });
-    greedyEqual = (greedyEqual ?? true) && same;
-    note(name, same ? 0 : 1);
-  }
-
-  const adamw = storedTraining(folder, golden.has('adamw5.losses') ? read('adamw5.losses').numbers() : null);
-  let adamwMax: number | null = null;
-  if (adamw !== null) {
-    const ours = trainSteps(model, read('input_ids').to('int64'), adamw);
-    adamwMax = Math.max(...ours.map((loss, i) => Math.abs(loss - (adamw.losses[i] as number))));
-    for (const name of golden.names.filter((entry) => entry.startsWith('adamw5.param.'))) {
-      const weights = weightsByName(model).get(name.slice('adamw5.param.'.length));
-      note(name, weights === undefined ? 1 : relativeError(weights, read(name)));
-    }
-  }
-  model.dispose();
-  return {
-    logits: worst(logits),
-    hidden_max: worst(hidden),
-    loss: worst(losses),
-    grad_max: worst(gradients),
-    router_equal: routerEqual,
-    greedy_equal: greedyEqual,
-    adamw5_max: adamwMax,
-    parts,
-  };
+/** The reference's embedding gives its padding token no gradient (torch.nn.Embedding's padding_idx). */
+function paddingId(model: DeepseekModel): number | undefined {
+  const id = model.config.pad_token_id;
+  return id === null || id === undefined || id < 0 ? undefined : id;
 }
 
-function endIds(model: DeepseekModel): number[] {
-  const ids = model.config.eos_token_id;
-  return ids === undefined || ids === null ? [] : Array.isArray(ids) ? ids : [ids];
-}
+const trainable = (model: DeepseekModel): Tensor[] =>
+  model.parameters().flatMap(({ kind, tensor: weight }) => (kind === 'buffer' ? [] : [weight]));
 
-function byName(model: DeepseekModel, of: (tensor: Tensor) => Tensor | null): Map<string, Tensor> {
+/** By the name in memory (experts in one) and by every name on disk (one by one). */
+function byName(model: DeepseekModel, of: (weight: Tensor) => Tensor | null): Map<string, Tensor> {
   const found = new Map<string, Tensor>();
   for (const { name, tensor: weight, disk } of model.parameters()) {
     const value = of(weight);
@@ -231,9 +420,6 @@ function byName(model: DeepseekModel, of: (tensor: Tensor) => Tensor | null): Ma
   }
   return found;
 }
-
-const gradientsByName = (model: DeepseekModel): Map<string, Tensor> => byName(model, (weight) => weight.grad);
-const weightsByName = (model: DeepseekModel): Map<string, Tensor> => byName(model, (weight) => weight.detach());
 
 /** The fixture's few optimiser steps: what it recorded and how it was made. */
 interface StoredTraining {
@@ -245,32 +431,54 @@ interface StoredTraining {
   readonly clip: number;
 }
 
-/** The `adamw5` block of golden.json, the losses from there or from the tensors. */
-function storedTraining(folder: string, losses: readonly number[] | null): StoredTraining | null {
+interface GoldenJson {
+  readonly inputIds: number[][] | null;
+  /** The `adamw5` block, or null; losses given here come before those of the file. */
+  training(losses?: readonly number[]): StoredTraining | null;
+}
+
+/** `golden.json` beside the tensors, which may be missing. */
+function readGoldenJson(folder: string): GoldenJson {
   const path = join(folder, 'golden.json');
-  const defaults = { lr: 1e-3, betas: [0.9, 0.999] as const, eps: 1e-8, weight_decay: 0.01, clip: 1 };
-  let stored: Partial<StoredTraining> = {};
+  let stored: { input_ids?: unknown; adamw5?: unknown } = {};
   if (existsSync(path)) {
     try {
-      stored = (JSON.parse(readFileSync(path, 'utf8')) as { adamw5?: Partial<StoredTraining> }).adamw5 ?? {};
+      stored = (JSON.parse(readFileSync(path, 'utf8')) as typeof stored | null) ?? {};
     } catch (cause) {
-      throw new Error(`${path}: not valid JSON: ${(cause as Error).message}`, { cause });
+      throw new Error(`${path}: not valid JSON: ${errorText(cause)}`, { cause });
     }
   }
-  const recorded = losses ?? stored.losses;
-  return recorded === undefined ? null : { ...defaults, ...stored, losses: recorded };
+  const numbers = (value: unknown): value is number[] =>
+    Array.isArray(value) && value.length > 0 && value.every((entry) => typeof entry === 'number');
+  const rows = stored.input_ids;
+  const defaults = { lr: 1e-3, betas: [0.9, 0.999] as const, eps: 1e-8, weight_decay: 0.01, clip: 1 };
+  return {
+    inputIds: Array.isArray(rows) && rows.length > 0 && rows.every(numbers) ? rows : null,
+    training(given) {
+      const block = (stored.adamw5 ?? {}) as Partial<StoredTraining>;
+      const losses = given ?? block.losses;
+      if (losses === undefined) return null;
+      const recipe = { ...defaults, ...block, losses };
+      const { lr, betas, eps, weight_decay, clip } = recipe;
+      if (!numbers(losses) || !numbers(betas) || !numbers([lr, eps, weight_decay, clip])) {
+        throw new Error(`${path}: adamw5 must hold numbers: losses, lr, betas, eps, weight_decay, clip`);
+      }
+      return recipe;
+    },
+  };
 }
 
 /** Trains as the fixture did: AdamW with weight decay on everything, the gradient clipped, on the same batch. */
 function trainSteps(model: DeepseekModel, tokens: Tensor, recipe: StoredTraining): number[] {
-  const weights = model.parameters().flatMap((entry) => (entry.kind === 'buffer' ? [] : [entry.tensor]));
+  const weights = trainable(model);
   for (const weight of weights) weight.grad = null;
   const { betas, eps, weight_decay: weightDecay } = recipe;
   using optimiser = new AdamW([{ params: weights, weightDecay }], { betas, eps });
   return recipe.losses.map(() =>
     scope(() => {
       optimiser.zeroGrad();
-      const loss = shiftedLoss(model, model.forward({ tokens }).hidden, tokens);
+      const { hidden } = model.forward({ tokens }, { paddingId: paddingId(model) });
+      const loss = shiftedLoss(model, hidden, tokens);
       loss.backward();
       clipGradNorm(weights, recipe.clip);
       optimiser.step(recipe.lr);
