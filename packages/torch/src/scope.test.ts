@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { keep, liveTensors, op, scope, Tensor, tensor, zeros } from './index.js';
+import { Generator, keep, liveTensors, op, scope, Tensor, tensor, zeros } from './index.js';
 import { native } from './native.js';
 import { gc } from './testing/collect.js';
 
@@ -175,7 +175,12 @@ describe('dispose', () => {
 
   it('refuses objects that are no tensors', () => {
     expect(() => op('aten::add.Tensor')({ shape: [1] }, 1)).toThrow("argument 'self' (Tensor): expected a Tensor");
-    expect(() => op('aten::add.Tensor')({ [native.handleKey]: 1e9 }, 1)).toThrow('tensor used after it was freed');
+    // Handles of generators and of tensors are told apart by a bit: neither is ever taken for the other.
+    using generator = new Generator(1);
+    expect(() => op('aten::neg')(generator)).toThrow('expected a tensor, got another kind of object');
+    using a = tensor([1]);
+    expect(() => op('aten::rand.generator')([2], a)).toThrow('expected a generator, got another kind of object');
+    expect(() => op('aten::add.Tensor')({ [native.handleKey]: 2 ** 30 }, 1)).toThrow('tensor used after it was freed');
     expect(() => op('aten::add.Tensor')({ [native.handleKey]: -5 }, 1)).toThrow('tensor used after it was freed');
   });
 });

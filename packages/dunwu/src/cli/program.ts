@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { registerDoctor } from './doctor.js';
 import { EXIT, errorMessage, exitCode } from './errors.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
@@ -36,6 +37,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
     );
   registerRun(program, settings.parts);
   registerScore(program);
+  registerDoctor(program);
   return program;
 }
 
