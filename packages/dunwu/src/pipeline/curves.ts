@@ -91,6 +91,8 @@ export function stageCharts(curves: StageCurves, language: ReportLanguage): Name
   const words = WORDS[language];
   const suffix = language === 'en' ? '' : `.${language}`;
   const charts: NamedChart[] = [];
+  // One point is no curve: a stage of a single step, such as an evaluation, has its numbers in the table.
+  if ([...curves.series.values()].every((points) => points.length < 2)) return charts;
   const add = (name: string, panels: readonly (Panel | undefined)[]) => {
     const drawn = panels.filter((panel) => panel !== undefined);
     if (drawn.length === 0) return;
