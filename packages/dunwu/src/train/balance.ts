@@ -13,11 +13,16 @@ export class ExpertLoad {
     this.#counts = Array.from({ length: layers }, () => new Array<number>(experts).fill(0));
   }
 
-  add(routers: readonly RouterOutput[]): void {
+  /** @param real bool [tokens]: which tokens count; all without it. Padding would count as load that does not exist. */
+  add(routers: readonly RouterOutput[], real?: Tensor): void {
     routers.forEach((router, layer) => {
       const counts = this.#counts[layer];
       if (counts === undefined) return;
-      const found = scope(() => router.indices.reshape([-1]).bincount(null, counts.length).numbers());
+      const found = scope(() => {
+        const { indices } = router;
+        const chosen = real === undefined ? indices.reshape([-1]) : indices.maskedSelect(real.unsqueeze(1));
+        return chosen.bincount(null, counts.length).numbers();
+      });
       found.forEach((count, expert) => {
         counts[expert] = (counts[expert] ?? 0) + count;
       });

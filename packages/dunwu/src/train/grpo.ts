@@ -40,7 +40,6 @@ export interface GrpoSampleRow {
 }
 
 export interface GrpoHost extends LoopHost {
-  readonly signal: AbortSignal;
   readonly seed: number;
   samples(step: number, rows: readonly GrpoSampleRow[]): void;
 }
@@ -86,7 +85,6 @@ class GrpoTrainer {
   #random: Random;
   #tokens = 0;
   #flops = 0;
-  #saidRatio = false;
 
   constructor(
     private readonly host: GrpoHost,
@@ -137,16 +135,17 @@ class GrpoTrainer {
         if (this.#reference !== null) await saveModel(this.#reference, `${dir}/reference`);
       },
       load: (dir) => {
-        const state = loadTrainingState(dir, this.policy, this.#optimizer) as {
-          random: RandomState;
-          tokens: number;
-          flops: number;
-        };
+        // First the reference: making a model draws from the generator whose state is put back after it.
         if (this.#reference !== null) {
           const saved = loadModel(`${dir}/reference`);
           this.#reference.copyFrom(saved);
           saved.dispose();
         }
+        const state = loadTrainingState(dir, this.policy, this.#optimizer) as {
+          random: RandomState;
+          tokens: number;
+          flops: number;
+        };
         this.#random = new Random(state.random);
         this.#tokens = state.tokens;
         this.#flops = state.flops;
@@ -161,9 +160,10 @@ class GrpoTrainer {
     const started = performance.now();
     const problems = Array.from({ length: config.questions_per_step }, () => this.task.sample(this.#random, 'train'));
     const prompts = problems.map((problem) => renderPrompt(this.tokenizer, problem.prompt));
+    // Not stopped half-way: a step that was begun is finished and saved, so nothing of it is lost or done twice.
     const samples = await this.#engine.generate(
       prompts.map((tokens, i) => ({ tokens, samples: config.group_size, key: `${n}/${i}` })),
-      { sampling: config.sampling, seed: host.seed, stop: [this.tokenizer.special_id('eos')], signal: host.signal },
+      { sampling: config.sampling, seed: host.seed, stop: [this.tokenizer.special_id('eos')] },
     );
     const rolledOut = performance.now();
 
@@ -243,7 +243,6 @@ class GrpoTrainer {
           samples: 0,
           maxTokens: config.sampling.max_tokens,
           seed: host.seed,
-          signal: host.signal,
         },
       );
       metrics['validation/accuracy'] = evaluation.accuracy;
@@ -254,7 +253,7 @@ class GrpoTrainer {
       metrics,
       show: {
         reward: metrics.reward as number,
-        accuracy: metrics.accuracy as number,
+        ...(metrics.accuracy === undefined ? {} : { accuracy: metrics.accuracy as number }),
         length: metrics.length as number,
       },
       amount: this.#tokens,
@@ -271,6 +270,7 @@ class GrpoTrainer {
     const { config, policy } = this;
     const load = new ExpertLoad(policy.moeLayers.length, policy.config.n_routed_experts);
     const collected: Metrics[] = [];
+    const updates = config.inner_epochs * config.mini_batches;
     let gradNorm = 0;
     let entropy = 0;
     let entropyTokens = 0;
@@ -314,7 +314,7 @@ class GrpoTrainer {
             objective.loss.backward();
             entropy += entropies.sum().item();
             entropyTokens += micro.reduce((sum, one) => sum + one.logprobs.length, 0);
-            load.add(output.routers);
+            load.add(output.routers, on.real);
             if (first) {
               // Before any update: what the trainer says of the very policy that sampled.
               const difference = logprobs.detach().sub(old).abs();
@@ -326,13 +326,20 @@ class GrpoTrainer {
           });
           collected.push(metrics);
         }
-        gradNorm = this.#optimizer.clip(config.clip_grad);
-        if (!Number.isFinite(gradNorm)) checkGradient(gradNorm, n);
+        const norm = this.#optimizer.clip(config.clip_grad);
+        // Zero is no fault here: groups without spread teach nothing.
+        if (!Number.isFinite(norm)) checkGradient(norm, n);
+        gradNorm += norm / updates;
         this.#optimizer.step(scheduleFactor(config.schedule, n, config.steps));
       }
     }
+    const combined = combineMetrics(collected);
+    // A loss is the sum over the micro-batches of one update; logged is its mean over the updates.
+    for (const [name, value] of Object.entries(combined)) {
+      if (name.startsWith('loss/')) combined[name] = value / updates;
+    }
     const result: Record<string, number | readonly number[]> = {
-      ...combineMetrics(collected),
+      ...combined,
       entropy: entropy / entropyTokens,
       grad_norm: gradNorm,
       'logprob_difference/max': mismatch.max,
@@ -342,8 +349,7 @@ class GrpoTrainer {
     load.shares().forEach((shares, layer) => {
       result[`expert_load/${layer}`] = shares;
     });
-    if (n === 1 && !this.#saidRatio) {
-      this.#saidRatio = true;
+    if (n === 1) {
       this.host.log(
         `step 1: rollout and trainer differ by at most ${(result['logprob_difference/max'] as number).toExponential(1)} nats in a token's log-probability`,
       );
@@ -405,18 +411,21 @@ function rewardMetrics(
     length: mean(samples.map(({ tokens }) => tokens.length)),
     truncated: mean(samples.map(({ reason }) => (reason === 'length' ? 1 : 0))),
   };
-  for (const { name } of traces[0]?.parts ?? []) {
+  // Sources may have different rules: each is averaged over the responses that it judged.
+  for (const name of new Set(traces.flatMap(({ parts }) => parts.map((part) => part.name)))) {
     const parts = traces.map((trace) => trace.parts.find((part) => part.name === name));
-    metrics[`reward/${name}`] = mean(parts.map((part) => part?.points ?? 0));
+    const judged = parts.filter((part) => part !== undefined);
+    metrics[`reward/${name}`] = mean(judged.map(({ points }) => points));
     if (name === 'accuracy') {
       const right = parts.map((part) => (part?.status === 'ok' ? 1 : 0));
-      metrics.accuracy = mean(right);
-      metrics.solved_questions = mean(
-        problems.map((_, i) => Math.max(...right.slice(i * groupSize, (i + 1) * groupSize))),
+      metrics.accuracy = mean(judged.map(({ status }) => (status === 'ok' ? 1 : 0)));
+      const groups = problems.flatMap((_, i) =>
+        parts[i * groupSize] === undefined ? [] : [right.slice(i * groupSize, (i + 1) * groupSize)],
       );
+      metrics.solved_questions = mean(groups.map((group) => Math.max(...group)));
     }
     for (const status of ['unparsable', 'timeout', 'bad-gold'] as const) {
-      const share = mean(parts.map((part) => (part?.status === status ? 1 : 0)));
+      const share = mean(judged.map((part) => (part.status === status ? 1 : 0)));
       if (share > 0) metrics[`reward/${name}/${status}`] = share;
     }
   }

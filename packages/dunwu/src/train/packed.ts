@@ -19,6 +19,8 @@ export interface PackedTensors {
   readonly targets: Tensor;
   /** Additive [batch, 1, time, time]: causal, and every sequence sees itself only. */
   readonly mask: Tensor;
+  /** Bool [batch · time]: false in padding. */
+  readonly real: Tensor;
 }
 
 /** Puts rows on the device. Call inside a scope. */
@@ -29,11 +31,13 @@ export function packedTensors(rows: PackedRows, device = 'cpu'): PackedTensors {
   const positions = tensor(rows.positions, { shape: [batch, time + 1] })
     .narrow(1, 0, time)
     .to('int64');
+  const onDevice = segments.toDevice(device, 'int32');
   return {
     tokens: wide.narrow(1, 0, time).contiguous().toDevice(device, 'int64'),
     positions: positions.toDevice(device, 'int64'),
     targets: wide.narrow(1, 1, time).reshape([-1]).toDevice(device, 'int64'),
-    mask: segmentMask(segments.toDevice(device, 'int32')),
+    mask: segmentMask(onDevice),
+    real: onDevice.ge(0).reshape([-1]),
   };
 }
 

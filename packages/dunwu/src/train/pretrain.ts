@@ -61,7 +61,7 @@ export async function pretrain(
         }
         total.backward();
         loss += objective.loss.item();
-        load.add(routers);
+        load.add(routers, rows.real);
       });
       tokens += batch.tokenCount;
       stepFlops += batch.tokenCount * flopCount.training(batch.time / 2);

@@ -1,4 +1,4 @@
-import { evaluate } from '../../eval/evaluate.js';
+import { evaluate, evaluationRecord } from '../../eval/evaluate.js';
 import { loadModel } from '../../model/checkpoint.js';
 import { createTask } from '../../task/registry.js';
 import { Tokenizer } from '../../text/tokenizer.js';
@@ -25,15 +25,22 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
       signal: ctx.signal,
       onProgress: (finished) => ctx.progress.update(finished),
     });
-    const { tokens, ...measures } = evaluation;
-    const { k, pass_at_k, ...sampled } = evaluation.sampled ?? { k: 0, pass_at_k: {} };
+    const { sampled } = evaluation;
     ctx.metrics(1, {
       accuracy: evaluation.accuracy,
       format: evaluation.format,
       language_consistency: evaluation.language_consistency,
       mean_length: evaluation.mean_length,
-      ...Object.fromEntries(Object.entries(sampled).map(([name, value]) => [`sampled/${name}`, value as number])),
-      ...Object.fromEntries(Object.entries(pass_at_k).map(([name, value]) => [`sampled/pass_at_${name}`, value])),
+      ...(sampled === undefined
+        ? {}
+        : {
+            'sampled/accuracy': sampled.accuracy,
+            'sampled/format': sampled.format,
+            'sampled/language_consistency': sampled.language_consistency,
+          }),
+      ...Object.fromEntries(
+        Object.entries(sampled?.pass_at ?? {}).map(([k, share]) => [`sampled/pass_at_${k}`, share]),
+      ),
     });
     ctx.samples(
       1,
@@ -47,10 +54,14 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
         trace,
       })),
     );
+    const record = evaluationRecord(folder, task.id, evaluation);
     return {
-      tokens,
-      flops: tokens * countFlops(model.config).forward(config.max_tokens),
-      eval: { model: folder, task: task.id, ...measures },
+      tokens: evaluation.tokens,
+      flops: evaluation.tokens * countFlops(model.config).forward(config.max_tokens),
+      eval: {
+        ...record,
+        ...(record.sampled === undefined ? {} : { sampled: { ...record.sampled, k: config.samples } }),
+      },
     };
   } catch (error) {
     if (ctx.signal.aborted) throw new Interrupted();

@@ -44,19 +44,22 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
   );
   const parameters = model.parameters().reduce((sum, { tensor }) => sum + tensor.numel, 0);
   ctx.log(`${ctx.name}: a model of ${(parameters / 1e6).toFixed(2)} M parameters, vocabulary ${tokenizer.vocab_size}`);
-  const { outcome, tokens, flops } = await pretrain(ctx, model, loader, config);
-  if (outcome === 'interrupted') throw new Interrupted();
-  await saveModel(model, ctx.modelDir);
-  copyTokenizer(folder, ctx.modelDir);
-  source.close();
-  model.dispose();
-  return {
-    model: ctx.modelDir,
-    tokenizer: ctx.modelDir,
-    tokens,
-    flops,
-    notes: [`${parameters} parameters; peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`],
-  };
+  try {
+    const { outcome, tokens, flops } = await pretrain(ctx, model, loader, config);
+    if (outcome === 'interrupted') throw new Interrupted();
+    await saveModel(model, ctx.modelDir);
+    copyTokenizer(folder, ctx.modelDir);
+    return {
+      model: ctx.modelDir,
+      tokenizer: ctx.modelDir,
+      tokens,
+      flops,
+      notes: [`${parameters} parameters; peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`],
+    };
+  } finally {
+    source.close();
+    model.dispose();
+  }
 }
 
 /** A model folder carries its tokenizer, so that it is complete on its own. */
