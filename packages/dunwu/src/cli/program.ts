@@ -2,8 +2,11 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { registerDoctor } from './doctor.js';
 import { EXIT, errorMessage, exitCode } from './errors.js';
+import { registerEval } from './eval.js';
+import { registerGenerate } from './generate.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
+import { registerVerify } from './verify.js';
 
 export interface ProgramSettings {
   /** Instead of the product's own kinds of stages. */
@@ -17,7 +20,7 @@ export interface ProgramSettings {
  */
 export function buildProgram(settings: ProgramSettings = {}): Command {
   const program = new Command('dunwu')
-    .description('Dunwu (顿悟): the DeepSeek recipe end to end: base model → R1-Zero → R1, on a laptop or a GPU')
+    .description('Dunwu (顿悟): the DeepSeek recipe, from a corpus to a base model to R1-Zero, on a laptop')
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .exitOverride() // errors come here, to exit with our own codes
@@ -29,6 +32,8 @@ export function buildProgram(settings: ProgramSettings = {}): Command {
 Examples:
   dunwu run recipes/r1-zero-mini.yaml          from nothing to R1-Zero, with a report
   dunwu run RECIPE --resume --out DIR          go on with an interrupted run
+  dunwu eval runs/r1-zero-mini --samples 8     how much the run's last model solves
+  dunwu generate runs/r1-zero-mini "…"         ask it something
   dunwu score answers.jsonl --rules accuracy,format,steps
   dunwu help run                               all about one command
 
@@ -37,6 +42,9 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
     );
   registerRun(program, settings.parts);
   registerScore(program);
+  registerEval(program);
+  registerGenerate(program);
+  registerVerify(program);
   registerDoctor(program);
   return program;
 }

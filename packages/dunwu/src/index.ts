@@ -1,0 +1,23 @@
+/**
+ * The library behind the `dunwu` command. Each block is one room of the house; see docs/formulas.md for what stands where.
+ */
+
+export { type EvaluateOptions, type Evaluation, evaluate } from './eval/evaluate.js';
+export { checkParity, type ParityReport } from './eval/parity.js';
+export { passAtK, wilsonInterval } from './eval/statistics.js';
+export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
+export { type DeepseekV3Config, parseConfig, readConfig } from './model/config.js';
+export { DeepseekModel, type ModelInput, type ModelOutput } from './model/deepseek.js';
+export * from './objective/index.js';
+export * from './reward/index.js';
+export { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './rollout/engine.js';
+export { type Sampling, samplingSchema } from './rollout/sampling-config.js';
+export type { Language, Problem, Split, Task } from './task/problem.js';
+export { createTask, type TaskConfig } from './task/registry.js';
+export { renderDocument, renderPrompt, SPECIAL_TOKENS } from './text/template.js';
+export { Tokenizer } from './text/tokenizer.js';
+export { type GrpoHost, grpo } from './train/grpo.js';
+export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
+export { Optimizer } from './train/optimizer.js';
+export { pretrain } from './train/pretrain.js';
+export { Random } from './util/random.js';
