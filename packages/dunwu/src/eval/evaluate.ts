@@ -26,8 +26,14 @@ export interface Evaluation extends Measures {
   readonly ci95: readonly [number, number];
   /** Tokens of a greedy response, the end-of-text token included. */
   readonly mean_length: number;
-  /** At temperature 1, k samples a problem. `pass_at_k`: at least one of k is right, for k and its halves. */
-  readonly sampled?: Measures & { readonly k: number; readonly pass_at_k: Readonly<Record<string, number>> };
+  /** At temperature 1, k samples a problem. */
+  readonly sampled?: Measures & {
+    readonly k: number;
+    /** Share of the problems of which at least one of k samples is right. */
+    readonly pass_at_k: number;
+    /** The same for 1, 2, 4, … and k samples, estimated without bias from the k there are. */
+    readonly pass_at: Readonly<Record<string, number>>;
+  };
   /** New tokens generated in all. */
   readonly tokens: number;
 }
@@ -110,16 +116,41 @@ export async function evaluate(
     const correct = problems.map(
       (_, i) => sampled.slice(i * options.samples, (i + 1) * options.samples).filter((sample) => sample.correct).length,
     );
-    const pass: Record<string, number> = {};
-    for (let k = 1; k <= options.samples; k *= 2) {
-      pass[k] = correct.reduce((sum, count) => sum + passAtK(options.samples, count, k), 0) / problems.length;
-    }
-    pass[options.samples] =
-      correct.reduce((sum, count) => sum + passAtK(options.samples, count, options.samples), 0) / problems.length;
-    evaluation = { ...evaluation, sampled: { ...measure(sampled), k: options.samples, pass_at_k: pass }, tokens };
+    const passAt = (k: number): number =>
+      correct.reduce((sum, count) => sum + passAtK(options.samples, count, k), 0) / problems.length;
+    const pass_at: Record<string, number> = {};
+    for (let k = 1; k < options.samples; k *= 2) pass_at[k] = passAt(k);
+    const k = options.samples;
+    pass_at[k] = passAt(k);
+    evaluation = { ...evaluation, sampled: { ...measure(sampled), k, pass_at_k: passAt(k), pass_at }, tokens };
     samples = [...greedy, ...sampled];
   }
   return { evaluation, samples };
+}
+
+/** What `dunwu eval --json` prints: these keys and no others. */
+export interface EvaluationRecord extends Measures {
+  readonly model: string;
+  readonly task: string;
+  readonly n: number;
+  readonly ci95: readonly [number, number];
+  readonly mean_length: number;
+  readonly sampled?: Measures & { readonly pass_at_k: number };
+}
+
+export function evaluationRecord(model: string, task: string, evaluation: Evaluation): EvaluationRecord {
+  const { n, accuracy, ci95, format, language_consistency, mean_length, sampled } = evaluation;
+  const record = { model, task, n, accuracy, ci95, format, language_consistency, mean_length };
+  if (sampled === undefined) return record;
+  return {
+    ...record,
+    sampled: {
+      accuracy: sampled.accuracy,
+      format: sampled.format,
+      language_consistency: sampled.language_consistency,
+      pass_at_k: sampled.pass_at_k,
+    },
+  };
 }
 
 const accuracy = accuracyRule({ require_tags: true });
@@ -141,7 +172,8 @@ export function judge(problem: Problem, response: string, mode: EvaluatedSample[
   };
 }
 
-function measure(samples: readonly EvaluatedSample[]): Measures {
+/** Shares over judged samples. Responses without a single word have no language and do not count for it. */
+export function measure(samples: readonly EvaluatedSample[]): Measures {
   const consistencies = samples.flatMap(({ problem, response }) => {
     const [start, end] = chainOfThought(response);
     const share = languageConsistency(response.slice(start, end), problem.language);

@@ -5,7 +5,11 @@ export function wilsonInterval(successes: number, n: number, z = 1.9599639845400
   const centre = p + (z * z) / (2 * n);
   const spread = z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n));
   const scale = 1 + (z * z) / n;
-  return [Math.max(0, (centre - spread) / scale), Math.min(1, (centre + spread) / scale)];
+  // At the ends one bound is 0 or 1 exactly, which rounding would miss.
+  return [
+    successes === 0 ? 0 : Math.max(0, (centre - spread) / scale),
+    successes === n ? 1 : Math.min(1, (centre + spread) / scale),
+  ];
 }
 
 /** Unbiased pass@k from n samples of which c are right: 1 − C(n−c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374). */

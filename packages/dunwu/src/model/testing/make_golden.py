@@ -38,13 +38,17 @@ PARTS = ("full", "padded", "greedy", "adamw5", "adamw5.param")
 # name: (changes to BASE, how it is made)
 VARIANTS = {
     "base": ({}, {}),
+    # These two are in the repository beside this script, in golden/: small, and each with several things at once.
     "no-q-compression": (
-        dict(q_lora_rank=None, n_group=1, topk_group=1, tie_word_embeddings=True, norm_topk_prob=False),
+        dict(q_lora_rank=None, n_group=1, topk_group=1, tie_word_embeddings=True, norm_topk_prob=False,
+             rope_interleave=False, vocab_size=48, hidden_size=24, intermediate_size=32, moe_intermediate_size=12,
+             n_routed_experts=6),
         dict(parts=("full", "greedy", "adamw5")),
     ),
     "yarn": (
-        dict(rope_parameters=YARN, attention_bias=True, hidden_size=24, n_routed_experts=6, n_group=3, topk_group=2,
-             num_experts_per_tok=3, num_attention_heads=2, num_key_value_heads=2, q_lora_rank=12),
+        dict(rope_parameters=YARN, attention_bias=True, n_routed_experts=6, n_group=3, topk_group=2,
+             num_experts_per_tok=3, num_attention_heads=2, num_key_value_heads=2, q_lora_rank=12,
+             vocab_size=48, hidden_size=20, intermediate_size=32, moe_intermediate_size=8),
         dict(parts=("full", "padded", "greedy", "adamw5")),
     ),
     "tied": (dict(tie_word_embeddings=True), {}),
@@ -65,6 +69,13 @@ VARIANTS = {
     "top-1": (dict(num_experts_per_tok=1), {}),
     "all-experts": (dict(n_group=1, topk_group=1, num_experts_per_tok=8), {}),
     "shared-2": (dict(n_shared_experts=2), {}),
+    "no-shared": (dict(n_shared_experts=0), {}),
+    "wide": (
+        dict(hidden_size=256, intermediate_size=512, moe_intermediate_size=128, num_hidden_layers=6, vocab_size=2000,
+             num_attention_heads=8, num_key_value_heads=8, kv_lora_rank=64, q_lora_rank=96, qk_nope_head_dim=32,
+             qk_rope_head_dim=16, v_head_dim=32, max_position_embeddings=512),
+        dict(time=128, parts=("full", "padded", "greedy", "adamw5")),
+    ),
     "all-moe": (dict(first_k_dense_replace=0), {}),
     "all-dense": (dict(first_k_dense_replace=5), {}),
     "eps-theta": (dict(rms_norm_eps=1e-3, rope_parameters=dict(rope_type="default", rope_theta=500.0)), {}),

@@ -1,0 +1,160 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findModel } from './model-folder.js';
+import { chooseTask } from './task-argument.js';
+import { cli } from './testing/capture.js';
+import { makeTinyFolder } from './testing/tiny-folder.js';
+
+let dir = '';
+let run = '';
+let model = '';
+beforeAll(async () => {
+  dir = mkdtempSync(path.join(os.tmpdir(), 'dunwu-eval-'));
+  run = path.join(dir, 'run');
+  model = path.join(run, 'models/base');
+  await makeTinyFolder(model);
+  mkdirSync(path.join(run, 'stages'));
+  mkdirSync(path.join(run, 'models/zero')); // begun, not finished
+  writeFileSync(path.join(run, 'stages/base.json'), JSON.stringify({ name: 'base', model: 'models/base' }));
+  writeFileSync(
+    path.join(run, 'recipe.yaml'),
+    'name: r\ntask: { type: equation, steps: [3, 4] }\nstages:\n' +
+      '  - { name: base, kind: pretrain }\n  - { name: look, kind: eval, max_tokens: 9 }\n  - { name: zero, kind: grpo }\n',
+  );
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+test('--json: the published keys, the same bytes in every run', async () => {
+  const args = [
+    'eval',
+    model,
+    '--task',
+    '{type: equation}',
+    '--n',
+    '5',
+    '--samples',
+    '2',
+    '--max-tokens',
+    '8',
+    '--json',
+  ];
+  const first = await cli(...args);
+  expect(first.code).toBe(0);
+  expect(first.err).toContain(`${model} on `);
+  expect(first.err).toContain('evaluate 15/15');
+  const result = JSON.parse(first.out) as Record<string, unknown>;
+  expect(Object.keys(result)).toEqual([
+    'model',
+    'task',
+    'n',
+    'accuracy',
+    'ci95',
+    'format',
+    'language_consistency',
+    'mean_length',
+    'sampled',
+  ]);
+  expect(result).toMatchObject({ model, task: 'equation', n: 5, accuracy: 0, format: 0 });
+  expect(result.sampled).toMatchObject({ accuracy: 0, format: 0, pass_at_k: 0 });
+  expect((await cli(...args)).out).toBe(first.out);
+  const greedy = await cli('eval', model, '--n', '2', '--json');
+  expect(JSON.parse(greedy.out)).not.toHaveProperty('sampled');
+});
+
+test('a run folder: its last finished model, its task, its length; the table; every response in a file', async () => {
+  const out = path.join(dir, 'responses.jsonl');
+  const { code, out: text, err } = await cli('eval', run, '--n', '3', '--samples', '2', '--out', out);
+  expect(code).toBe(0);
+  expect(err).toContain(`(${path.join(run, 'recipe.yaml')})`);
+  expect(text).toContain(`${model}\nequation, 3 problems (test split)\n`);
+  expect(text).toMatch(/\naccuracy +0\.0 % +0\.0 %\n/);
+  expect(text).toMatch(/\npass@2 +0\.0 %\n$/);
+  const rows = readFileSync(out, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(rows.map((row) => row.mode)).toEqual(['greedy', 'greedy', 'greedy', ...Array(6).fill('sampled')]);
+  expect(rows[0]).toMatchObject({ correct: false, question: expect.any(String), trace: { total: 0 } });
+});
+
+test('a JSONL data set is used whole', async () => {
+  const file = path.join(dir, 'set.jsonl');
+  writeFileSync(
+    file,
+    [1, 2, 3].map((n) => JSON.stringify({ question: `${n}+1=?`, answer: `#### ${n + 1}` })).join('\n'),
+  );
+  const { code, out } = await cli('eval', model, '--task', file, '--max-tokens', '4', '--json');
+  expect(code).toBe(0);
+  expect(JSON.parse(out)).toMatchObject({ task: 'set', n: 3 });
+  expect((await cli('eval', model, '--task', file, '--split', 'validation')).err).toContain(
+    'a JSONL file is used whole',
+  );
+  expect((await cli('eval', model, '--task', file, '--n', '9')).err).toContain('--n 9: ');
+});
+
+test('what --task can be', async () => {
+  const yaml = path.join(dir, 'task.yaml');
+  writeFileSync(yaml, 'type: equation\nlanguages: { zh: 1 }\n');
+  const { task, from } = await chooseTask(yaml, null);
+  expect(task.fixed('test', 3).map(({ language }) => language)).toEqual(['zh', 'zh', 'zh']);
+  expect(from).toBe(yaml);
+  // A recipe's task block; the name of the run's own task takes the run's parameters; another name its defaults.
+  const { run: found } = await findModel(model);
+  const ofRecipe = await chooseTask(path.join(run, 'recipe.yaml'), null);
+  const own = await chooseTask(undefined, found);
+  expect(own.from).toBe(path.join(run, 'recipe.yaml'));
+  expect(ofRecipe.task.fixed('test', 4)).toEqual(own.task.fixed('test', 4));
+  expect((await chooseTask('equation', found)).task.fixed('test', 4)).toEqual(own.task.fixed('test', 4));
+  expect((await chooseTask('equation', null)).from).toBe('--task equation');
+  expect((await chooseTask('word-problem', found)).from).toBe('--task word-problem');
+  await expect(chooseTask(undefined, null)).rejects.toThrow('--task is needed');
+  await expect(chooseTask('equatoin', null)).rejects.toThrow('--task equatoin: no task of that name');
+  await expect(chooseTask('{type: equation, stepz: 3}', null)).rejects.toThrow('stepz');
+  await expect(chooseTask('none.jsonl', null)).rejects.toThrow('--task none.jsonl: there is no such file');
+  await expect(chooseTask('{type: [', null)).rejects.toThrow('not valid YAML');
+});
+
+test('wrong commands: exit 2, and what to do', async () => {
+  const bare = path.join(dir, 'bare');
+  cpSync(model, bare, { recursive: true });
+  rmSync(path.join(bare, 'tokenizer.json'));
+  const noTokenizer = await cli('eval', bare, '--task', 'equation');
+  expect(noTokenizer.code).toBe(2);
+  expect(noTokenizer.err).toBe(
+    `error: ${path.join(bare, 'tokenizer.json')}: there is no such file; a model answers problems through its tokenizer. ` +
+      "Copy the model's tokenizer.json into its folder\n",
+  );
+  for (const [args, message] of [
+    [[path.join(dir, 'nowhere')], 'nowhere: there is no such folder'],
+    [[dir], 'holds neither a model (config.json) nor a run (recipe.yaml)'],
+    [[path.join(run, 'recipe.yaml')], 'is a file'],
+    [[model, '--n', '0'], '--n 0: a whole number ≥ 1 is needed'],
+    [[model, '--split', 'train'], '--split train: allowed are validation and test'],
+    [[model, '--n', '2', '--max-tokens', '1000'], '--max-tokens 1000: at most '],
+    [[model, '--n', '2', '--out', path.join(dir, 'no/where.jsonl')], 'there is no folder'],
+  ] as const) {
+    const { code, err } = await cli('eval', ...args);
+    expect(err).toContain(message);
+    expect(code).toBe(2);
+  }
+  expect(existsSync(path.join(dir, 'no'))).toBe(false);
+});
+
+test('a run without a finished model; a tokenizer of another model; weights cut off', async () => {
+  const young = path.join(dir, 'young');
+  mkdirSync(path.join(young, 'stages'), { recursive: true });
+  cpSync(path.join(run, 'recipe.yaml'), path.join(young, 'recipe.yaml'));
+  expect((await cli('eval', young)).err).toContain('no stage of this run has finished a model yet');
+
+  const other = path.join(dir, 'other');
+  cpSync(model, other, { recursive: true });
+  const config = path.join(other, 'config.json');
+  const text = readFileSync(config, 'utf8');
+  writeFileSync(path.join(other, 'model.safetensors'), 'x');
+  const cut = await cli('eval', other, '--task', 'equation', '--n', '1');
+  expect(cut.code).toBe(1);
+  expect(cut.err).toContain(`${path.join(other, 'model.safetensors')}: `);
+  expect(text).toContain('"model_type": "deepseek_v3"');
+});

@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { encodeTagged } from '../text/template.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { ResponseReader } from './response-reader.js';
+import { cli } from './testing/capture.js';
+import { makeTinyFolder } from './testing/tiny-folder.js';
+
+let dir = '';
+let tokenizer: Tokenizer;
+beforeAll(async () => {
+  dir = mkdtempSync(path.join(os.tmpdir(), 'dunwu-generate-'));
+  tokenizer = await makeTinyFolder(dir, 5);
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+interface Row {
+  index: number;
+  response: string;
+  thinking: string | null;
+  answer: string | null;
+  reason: string;
+  tokens: number;
+}
+const rows = (out: string): Row[] =>
+  out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Row);
+
+test('--json: one object an answer; the same in every run, other with another seed', async () => {
+  const args = ['generate', dir, '还剩多少个？', '--n', '3', '--max-tokens', '12', '--temperature', '1', '--json'];
+  const first = await cli(...args);
+  expect(first).toMatchObject({ code: 0, err: '' });
+  const answers = rows(first.out);
+  expect(answers.map(({ index }) => index)).toEqual([0, 1, 2]);
+  expect(Object.keys(answers[0] ?? {})).toEqual(['index', 'response', 'thinking', 'answer', 'reason', 'tokens']);
+  for (const { tokens, reason } of answers) {
+    expect(tokens).toBeLessThanOrEqual(12);
+    if (tokens < 12) expect(reason).toBe('stop');
+  }
+  expect((await cli(...args)).out).toBe(first.out);
+  expect((await cli(...args, '--seed', '2')).out).not.toBe(first.out);
+  // One answer alone is the first of three.
+  expect(rows((await cli(...args, '--n', '1')).out)[0]).toEqual(answers[0]);
+});
+
+test('temperature 0 takes the likeliest token each time', async () => {
+  const { out } = await cli('generate', dir, 'Tom', '--temperature', '0', '--n', '2', '--max-tokens', '8', '--json');
+  const [one, two] = rows(out);
+  expect(two).toEqual({ ...one, index: 1 });
+  const cold = await cli('generate', dir, 'Tom', '--top-k', '1', '--max-tokens', '8', '--json');
+  expect(rows(cold.out)[0]).toEqual(one);
+});
+
+test('the streamed text is the text; a cut answer says so', async () => {
+  const args = ['generate', dir, 'how many', '--raw', '--max-tokens', '9', '--temperature', '0'];
+  const streamed = await cli(...args);
+  const [whole] = rows((await cli(...args, '--json')).out);
+  expect(whole?.thinking).toBeNull();
+  expect(streamed.out.trim()).toBe(whole?.response.trim());
+  expect(streamed.err).toBe(whole?.reason === 'length' ? '(cut at --max-tokens)\n' : '');
+  const two = await cli(...args, '--n', '2');
+  expect(two.out.match(/^\[[12]\]$/gm)).toEqual(['[1]', '[2]']);
+});
+
+test('- reads standard input, without the last newline', async () => {
+  const direct = await cli('generate', dir, 'Tom has', '--json', '--max-tokens', '5');
+  const stdin = vi.spyOn(process, 'stdin', 'get');
+  stdin.mockReturnValue(Readable.from([Buffer.from('Tom '), Buffer.from('has\n')]) as typeof process.stdin);
+  const piped = await cli('generate', dir, '-', '--json', '--max-tokens', '5');
+  stdin.mockRestore();
+  expect(piped.out).toBe(direct.out);
+});
+
+test('thinking and answer are told apart as they come', () => {
+  const reader = new ResponseReader(tokenizer);
+  const ids = encodeTagged(tokenizer, '<think>25-7=18，对</think>\n<answer>18个</answer>');
+  const read = (): Record<string, string> => {
+    const texts: Record<string, string> = {};
+    for (const { part, text } of [...ids.flatMap((id) => reader.push(id)), ...reader.end()]) {
+      texts[part] = (texts[part] ?? '') + text;
+    }
+    return texts;
+  };
+  expect(read()).toEqual({ thinking: '25-7=18，对', other: '\n', answer: '18个' });
+  expect(read()).toEqual({ thinking: '25-7=18，对', other: '\n', answer: '18个' }); // used again
+  const raw = new ResponseReader(tokenizer, true);
+  const text = [...ids.flatMap((id) => raw.push(id)), ...raw.end()].map((piece) => piece.text).join('');
+  expect(text).toBe('<think>25-7=18，对</think>\n<answer>18个</answer>');
+});
+
+test('wrong commands: exit 2', async () => {
+  for (const [args, message] of [
+    [[path.join(dir, 'no'), 'x'], 'there is no such folder'],
+    [[dir, ''], 'the prompt is empty'],
+    [[dir, 'x', '--top-p', '0'], '--top-p 0: a number > 0 and ≤ 1 is needed'],
+    [[dir, 'x', '--temperature', '-1'], '--temperature -1: a number ≥ 0 is needed'],
+    [[dir, 'x', '--max-tokens', '500'], '--max-tokens 500: at most '],
+    [[dir, 'x '.repeat(300)], 'the prompt is too long: '],
+  ] as const) {
+    const { code, err } = await cli('generate', ...args);
+    expect(err).toContain(message);
+    expect(code).toBe(2);
+  }
+});
