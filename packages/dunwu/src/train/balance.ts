@@ -13,14 +13,14 @@ export class ExpertLoad {
     this.#counts = Array.from({ length: layers }, () => new Array<number>(experts).fill(0));
   }
 
-  /** @param real bool [tokens]: which tokens count; all without it. Padding would count as load that does not exist. */
-  add(routers: readonly RouterOutput[], real?: Tensor): void {
+  /** @param counted bool [tokens]: which tokens count; all without it. Padding is no load. */
+  add(routers: readonly RouterOutput[], counted?: Tensor): void {
     routers.forEach((router, layer) => {
       const counts = this.#counts[layer];
       if (counts === undefined) return;
       const found = scope(() => {
         const { indices } = router;
-        const chosen = real === undefined ? indices.reshape([-1]) : indices.maskedSelect(real.unsqueeze(1));
+        const chosen = counted === undefined ? indices.reshape([-1]) : indices.maskedSelect(counted.unsqueeze(1));
         return chosen.bincount(null, counts.length).numbers();
       });
       found.forEach((count, expert) => {

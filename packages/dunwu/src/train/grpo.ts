@@ -286,7 +286,8 @@ class GrpoTrainer {
         this.#optimizer.zeroGrad();
         for (const micro of this.#microBatches(batch)) {
           const metrics = scope(() => {
-            const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), MIN_ROW) - 1);
+            const row = Math.min(MIN_ROW, policy.config.max_position_embeddings);
+            const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
             const on = packedTensors(rows);
             const places = tensor(rows.places).to('int64');
             const sequence = tensor(rows.owners).to('int64');
@@ -314,7 +315,7 @@ class GrpoTrainer {
             objective.loss.backward();
             entropy += entropies.sum().item();
             entropyTokens += micro.reduce((sum, one) => sum + one.logprobs.length, 0);
-            load.add(output.routers, on.real);
+            load.add(output.routers, on.predicts);
             if (first) {
               // Before any update: what the trainer says of the very policy that sampled.
               const difference = logprobs.detach().sub(old).abs();

@@ -46,10 +46,10 @@ describe('packSequences', () => {
     // Flat places of 7 a row whose next token is a response token, in the order of the sequences given.
     expect([...packed.places]).toEqual([5, 6, 2, 3, 11, 8, 9]);
     expect([...packed.owners]).toEqual([0, 0, 1, 1, 2, 3, 3]);
-    const { tokens, targets, real } = packedTensors(packed);
+    const { tokens, targets, predicts } = packedTensors(packed);
     expect(targets.indexSelect(0, tensor(packed.places).to('int64')).numbers()).toEqual([11, 12, 23, 24, 31, 42, 43]);
     expect(tokens.numbers()).toEqual([20, 21, 22, 23, 24, 10, 11, 40, 41, 42, 43, 30, 31, 0]);
-    expect(real.numbers()).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    expect(predicts.numbers()).toEqual([1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 0, 0]);
   });
 
   it('rows are trimmed to the longest one', () => {

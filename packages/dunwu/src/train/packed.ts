@@ -19,25 +19,26 @@ export interface PackedTensors {
   readonly targets: Tensor;
   /** Additive [batch, 1, time, time]: causal, and every sequence sees itself only. */
   readonly mask: Tensor;
-  /** Bool [batch · time]: false in padding. */
-  readonly real: Tensor;
+  /** Bool [batch · time]: tokens whose prediction is asked for; not padding, not a sequence's last token. */
+  readonly predicts: Tensor;
 }
 
 /** Puts rows on the device. Call inside a scope. */
 export function packedTensors(rows: PackedRows, device = 'cpu'): PackedTensors {
   const { batch, time } = rows;
   const wide = tensor(rows.tokens, { shape: [batch, time + 1] }).to('int64');
-  const segments = tensor(rows.segments, { shape: [batch, time + 1] }).narrow(1, 0, time);
+  const segments = tensor(rows.segments, { shape: [batch, time + 1] });
   const positions = tensor(rows.positions, { shape: [batch, time + 1] })
     .narrow(1, 0, time)
     .to('int64');
-  const onDevice = segments.toDevice(device, 'int32');
+  const onDevice = segments.narrow(1, 0, time).toDevice(device, 'int32');
+  const next = segments.narrow(1, 1, time).toDevice(device, 'int32');
   return {
     tokens: wide.narrow(1, 0, time).contiguous().toDevice(device, 'int64'),
     positions: positions.toDevice(device, 'int64'),
     targets: wide.narrow(1, 1, time).reshape([-1]).toDevice(device, 'int64'),
     mask: segmentMask(onDevice),
-    real: onDevice.ge(0).reshape([-1]),
+    predicts: onDevice.ge(0).logicalAnd(onDevice.eq(next)).reshape([-1]),
   };
 }
 

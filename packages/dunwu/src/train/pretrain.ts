@@ -61,7 +61,7 @@ export async function pretrain(
         }
         total.backward();
         loss += objective.loss.item();
-        load.add(routers, rows.real);
+        load.add(routers, rows.predicts);
       });
       tokens += batch.tokenCount;
       stepFlops += batch.tokenCount * flopCount.training(batch.time / 2);

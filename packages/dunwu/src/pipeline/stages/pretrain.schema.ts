@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { packingSchema } from '../../data/packing.js';
 import { sourceSchema } from '../../data/source.js';
 import { deepseekV3Schema, deepseekV3Shape } from '../../model/config.js';
@@ -10,6 +10,11 @@ export const schema = pretrainConfig
     /** The stage that made the tokenizer. */
     tokenizer: stageName,
     corpus: sourceSchema,
+    /**
+     * Loss weight of a dialogue's question. Made-up questions are mostly chance (names, numbers): learning to predict
+     * them is noise to a small model. 1 is plain next-token training.
+     */
+    prompt_loss_weight: z.number().min(0).max(1).default(1),
     packing: packingSchema.omit({ pad: true }),
     /** config.json of the model, without what the tokenizer decides (vocab_size and special ids). */
     model: deepseekV3Shape,
@@ -18,6 +23,14 @@ export const schema = pretrainConfig
     const whole = deepseekV3Schema.safeParse({ ...config.model, vocab_size: 8 });
     for (const { path, message } of whole.error?.issues ?? []) {
       context.addIssue({ code: 'custom', path: ['model', ...path], message });
+    }
+    const { max_position_embeddings: limit } = config.model;
+    if (config.packing.time > limit) {
+      context.addIssue({
+        code: 'custom',
+        path: ['packing', 'time'],
+        message: `cannot exceed the model's max_position_embeddings, ${limit}`,
+      });
     }
   });
 
