@@ -1,0 +1,221 @@
+// The contestant "ours": the trainers and the rollout engine of this repository, as a run uses them. Started by
+// bench.mjs, which talks with it over standard input and output (lib/contestant.mjs).
+//
+//   node bench/ours.mjs write-model FOLDER          the weights that everyone starts from
+//   node bench/ours.mjs WORK FOLDER THREADS         WORK: training, generation or grpo
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { manualSeed, runtimeInfo } from '@dunwu/torch';
+import { loadModel, saveModel } from '../packages/dunwu/dist/model/checkpoint.js';
+import { parseConfig } from '../packages/dunwu/dist/model/config.js';
+import { DeepseekModel } from '../packages/dunwu/dist/model/deepseek.js';
+import { useCompute } from '../packages/dunwu/dist/pipeline/compute.js';
+import { RolloutEngine } from '../packages/dunwu/dist/rollout/engine.js';
+import { samplingSchema } from '../packages/dunwu/dist/rollout/sampling-config.js';
+import { grpo } from '../packages/dunwu/dist/train/grpo.js';
+import { grpoConfig } from '../packages/dunwu/dist/train/grpo-config.js';
+import { pretrain } from '../packages/dunwu/dist/train/pretrain.js';
+import { pretrainConfig } from '../packages/dunwu/dist/train/pretrain-config.js';
+import { ALPHABET } from './lib/inputs.mjs';
+
+const workload = JSON.parse(readFileSync(new URL('workload.json', import.meta.url), 'utf8'));
+
+/** Steps enough that no run of the bench comes to the end of the training. */
+const ENDLESS = 1_000_000;
+
+/**
+ * A run's surroundings for a trainer, without files, and with a gate: the trainer asks after every step whether it is
+ * to stop, and the answer is held back until the bench wants more steps.
+ */
+class Gate {
+  #start;
+  #open = null;
+  #failed = null;
+  #seconds = [];
+  #wanted = 0;
+  #began = 0;
+  #done = null;
+  #firstMetrics = null;
+  #started = false;
+
+  signal = new AbortController().signal;
+  seed = 1;
+  checkpoints = { save: async () => '' };
+  progress = { start() {}, update() {}, end() {} };
+  resumeFrom = () => null;
+  log() {}
+  samples() {}
+
+  /** @param start begins the trainer with this as its host */
+  constructor(start) {
+    this.#start = start;
+  }
+
+  metrics(_step, values) {
+    this.#firstMetrics ??= values;
+    this.last = values;
+  }
+
+  async interrupted() {
+    this.#seconds.push((performance.now() - this.#began) / 1000);
+    if (this.#seconds.length >= this.#wanted) {
+      const opened = new Promise((resolve) => {
+        this.#open = resolve;
+      });
+      this.#done(this.#seconds);
+      await opened;
+    }
+    this.#began = performance.now();
+    return false;
+  }
+
+  async run(n) {
+    if (this.#failed !== null) throw this.#failed;
+    this.#seconds = [];
+    this.#wanted = n;
+    const finished = new Promise((resolve, reject) => {
+      this.#done = resolve;
+      if (!this.#started) {
+        this.#started = true;
+        this.#began = performance.now();
+        this.#start(this).then(() => reject(new Error('the trainer came to its end')), reject);
+      } else {
+        this.#open();
+      }
+    });
+    const seconds = await finished;
+    return { seconds, first_loss: this.#firstMetrics?.loss };
+  }
+}
+
+function training(model, inputs) {
+  const { batch, time, learning_rate } = workload.training;
+  // Rows of `time` inputs, and as many targets as the peers have: they have none for a row's last token.
+  const packed = {
+    batch,
+    time,
+    tokens: Int32Array.from(inputs.training.flatMap((row) => [...row, 0])),
+    segments: new Int32Array(batch * (time + 1)),
+    positions: Int32Array.from({ length: batch * (time + 1) }, (_, i) => i % (time + 1)),
+    lossMask: Float32Array.from({ length: batch * time }, (_, i) => (i % time === time - 1 ? 0 : 1)),
+    tokenCount: batch * time,
+  };
+  const loader = { next: () => packed, state: {}, restore() {} };
+  const config = pretrainConfig.parse({
+    steps: ENDLESS,
+    optimizer: { kind: 'adamw', learning_rate, betas: [0.9, 0.999], weight_decay: 0.01 },
+    schedule: { kind: 'constant' },
+    balance: { bias_update_speed: 0, sequence_loss: 0 },
+    save_every: ENDLESS,
+  });
+  return new Gate((host) => pretrain(host, model, loader, config));
+}
+
+function generation(model, inputs) {
+  const { new: max_tokens } = workload.generation;
+  const engine = new RolloutEngine(model);
+  const sampling = samplingSchema.parse({ temperature: 1, max_tokens });
+  const prompts = inputs.generation.map((tokens, i) => ({ tokens, samples: 1, key: String(i) }));
+  let seed = 0;
+  return {
+    async run(n) {
+      const seconds = [];
+      for (let i = 0; i < n; i++) {
+        const began = performance.now();
+        const samples = await engine.generate(prompts, { sampling, seed: seed++, stop: [] });
+        seconds.push((performance.now() - began) / 1000);
+        if (samples.length !== prompts.length || samples.some(({ tokens }) => tokens.length !== max_tokens)) {
+          throw new Error(`not every response has ${max_tokens} tokens`);
+        }
+      }
+      return { seconds };
+    },
+  };
+}
+
+function policyOptimisation(model, inputs) {
+  const { prompts, group, new: max_tokens, learning_rate } = workload.grpo;
+  let asked = 0;
+  const task = {
+    id: 'bench',
+    size: () => Number.POSITIVE_INFINITY,
+    fixed: () => [],
+    sample() {
+      const prompt = inputs.questions[asked++ % inputs.questions.length];
+      return { id: String(asked), prompt, source: 'bench', language: 'en', meta: {} };
+    },
+  };
+  const config = grpoConfig.parse({
+    steps: ENDLESS,
+    questions_per_step: prompts,
+    group_size: group,
+    sampling: { temperature: 1, max_tokens },
+    rewards: { rules: { language: 1 } },
+    loss: { ratio: 'token', kl: { estimator: 'none' } },
+    optimizer: { kind: 'adamw', learning_rate, betas: [0.9, 0.999], weight_decay: 0 },
+    save_every: ENDLESS,
+  });
+  const gate = new Gate((host) => grpo(host, model, letterTokenizer(), task, config));
+  return {
+    async run(n) {
+      const result = await gate.run(n);
+      if (gate.last.length !== max_tokens) throw new Error(`responses have ${gate.last.length} tokens on average`);
+      return result;
+    },
+  };
+}
+
+/** A token for each letter, Chinese characters for the rest of the vocabulary, and no token that ends a text. */
+function letterTokenizer() {
+  const tokens = ['', '', '', '', ...ALPHABET];
+  for (let code = 0x4e00; tokens.length < workload.model.vocab_size; code++) tokens.push(String.fromCharCode(code));
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  const special = { bos: 1, user: 2, assistant: 3, eos: -1 };
+  return {
+    special,
+    special_id: (name) => special[name],
+    encode: (text) => Array.from(text, (letter) => ids.get(letter)),
+    decode: (list) => Array.from(list, (id) => tokens[id]).join(''),
+  };
+}
+
+/** Largest resident memory of this process so far. */
+function peakBytes() {
+  try {
+    return Number(readFileSync('/proc/self/status', 'utf8').match(/^VmHWM:\s+(\d+) kB/m)[1]) * 1024;
+  } catch {
+    return process.resourceUsage().maxRSS * 1024;
+  }
+}
+
+const WORKS = { training, generation, grpo: policyOptimisation };
+
+async function main([work, folder, threads]) {
+  if (work === 'write-model') {
+    manualSeed(0);
+    await saveModel(new DeepseekModel(parseConfig(workload.model)), folder);
+    return;
+  }
+  await useCompute({ threads: Number(threads) });
+  const model = loadModel(join(folder, 'model'));
+  const inputs = JSON.parse(readFileSync(join(folder, 'inputs.json'), 'utf8'));
+  const contestant = WORKS[work](model, inputs);
+  const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+  const parameters = model
+    .parameters()
+    .filter(({ kind }) => kind !== 'buffer')
+    .reduce((sum, { tensor }) => sum + tensor.numel, 0);
+  const { version, cpuCapability } = runtimeInfo();
+  say({ parameters, describes: `node ${process.versions.node}, libtorch ${version} (${cpuCapability})` });
+  process.on('SIGINT', () => {}); // bench.mjs ends us.
+  for await (const line of createInterface({ input: process.stdin })) {
+    const before = process.cpuUsage();
+    const result = await contestant.run(JSON.parse(line).run);
+    const { user, system } = process.cpuUsage(before);
+    say({ ...result, cpu_seconds: (user + system) / 1e6, peak_bytes: peakBytes() });
+  }
+  process.exit(0); // A trainer waits at its gate.
+}
+
+await main(process.argv.slice(2));
