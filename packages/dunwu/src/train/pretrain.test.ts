@@ -79,7 +79,7 @@ describe('learning', () => {
     const loss = host.series('loss');
     // Of four targets two are drawn from eleven values, the sum and the end follow: 2 ln 11 / 4 = 1.199 is the least.
     expect(loss[0]).toBeGreaterThan(Math.log(24) - 0.3);
-    expect(Math.min(...loss.slice(-10))).toBeLessThan(1.4);
+    expect(Math.min(...loss.slice(-10))).toBeLessThan(1.6); // without the sum it is about 1.9
     expect(Math.min(...loss.slice(-10))).toBeGreaterThan(1.1);
     expect(outcome).toBe('done');
     expect([tokens, flops]).toEqual([host.series('tokens').at(-1), host.series('flops').at(-1)]);
