@@ -213,7 +213,7 @@ describe('the log', () => {
 
   it('rules per source: each part is the mean over the responses it judged', async () => {
     const rewards = {
-      rules: { accuracy: { weight: 1, require_tags: false }, length: { max: 10 } },
+      rules: { accuracy: { weight: 1, require_tags: false }, length: { max: 1000 } },
       sources: { plain: { length: 0 }, long: { accuracy: 0 } },
     };
     const { host } = await train({ steps: 1, rewards }, { on: task('3', ['plain', 'long']) });
@@ -248,6 +248,7 @@ describe('the log', () => {
 describe('what changes no result', () => {
   it('micro_batch_tokens: the same metrics and weights', async () => {
     const overrides = {
+      steps: 1,
       mini_batches: 2,
       loss: { ratio: 'token', aggregate: 'token-mean', kl: { estimator: 'k3', coefficient: 0.1 } },
     };
