@@ -1,5 +1,6 @@
 import type { Document } from '../data/document.js';
-import { renderDocument, renderMessages } from '../text/template.js';
+import type { TokenDocument } from '../data/packing.js';
+import { renderDocument, renderMessages, renderPrompt } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 
 /** The texts of a document, for learning a vocabulary. */
@@ -9,11 +10,17 @@ export function documentText(document: Document): string[] {
   return [document.question, document.response];
 }
 
-/** A document as token ids, from begin-of-text to end-of-text. */
-export function encodeDocument(tokenizer: Tokenizer, document: Document): number[] {
+/**
+ * A document as token ids, from begin-of-text to end-of-text, with the loss weight of predicting each: `promptWeight` in
+ * the question of a dialogue, 1 everywhere else.
+ */
+export function encodeDocument(tokenizer: Tokenizer, document: Document, promptWeight = 1): TokenDocument {
   if ('text' in document) {
-    return [tokenizer.special_id('bos'), ...tokenizer.encode(document.text), tokenizer.special_id('eos')];
+    return { tokens: [tokenizer.special_id('bos'), ...tokenizer.encode(document.text), tokenizer.special_id('eos')] };
   }
-  if ('messages' in document) return renderMessages(tokenizer, document.messages);
-  return renderDocument(tokenizer, document.question, document.response);
+  if ('messages' in document) return { tokens: renderMessages(tokenizer, document.messages) };
+  const tokens = renderDocument(tokenizer, document.question, document.response);
+  if (promptWeight === 1) return { tokens };
+  const prompt = renderPrompt(tokenizer, document.question).length;
+  return { tokens, mask: tokens.map((_, i) => (i < prompt ? promptWeight : 1)) };
 }
