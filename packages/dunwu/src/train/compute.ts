@@ -68,15 +68,13 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
   const chosenDevice = device === 'cuda' ? 'cuda' : 'cpu';
   if (device !== 'auto') reasons.push(`device ${chosenDevice}: asked for`);
   else if (facts.cudaDevices === 0) reasons.push('device cpu: there is no CUDA device');
-  else reasons.push('device cpu: the default; the CUDA device is used when asked for (compute.device: cuda)');
+  else reasons.push('device cpu: there is a CUDA device, but recipes do not train on it yet');
 
   if (dtype === 'bfloat16')
     reasons.push('bfloat16: asked for; weights stay float32, products are computed in bfloat16');
   else if (dtype === 'float32') reasons.push('float32: asked for');
   else {
-    reasons.push(
-      'float32: exact enough that training, rollout and a resumed run agree; bfloat16 is used when asked for (compute.dtype: bfloat16)',
-    );
+    reasons.push('float32: exact enough that training, rollout and a resumed run agree');
   }
 
   const accurate = facts.mediumError <= FLOAT32_ERROR;
