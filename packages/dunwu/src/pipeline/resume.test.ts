@@ -76,6 +76,10 @@ stages:
   - { name: after, kind: eval, model: zero, n: 4, samples: 2, max_tokens: 12 }
 `;
 
+/** Milliseconds for a test that starts many processes: seconds on a quiet machine, minutes on a busy one. */
+const PATIENCE = 600_000;
+
+const children = new Set<ReturnType<typeof spawn>>();
 let script = '';
 let compiled = '';
 let root = '';
@@ -90,8 +94,9 @@ beforeAll(async () => {
   whole = path.join(root, 'whole');
   const { code, text } = await finished(start(whole));
   expect(code, text).toBe(0);
-}, 120_000);
+}, PATIENCE);
 afterAll(() => {
+  for (const child of children) child.kill('SIGKILL'); // of a test that was given up
   rmSync(root, { recursive: true, force: true });
   rmSync(compiled, { recursive: true, force: true });
 });
@@ -105,6 +110,7 @@ function start(out: string, ...args: string[]): Running {
   const child = spawn(process.execPath, [script, 'run', recipe, '--out', out, ...args], {
     env: { ...process.env, npm_lifecycle_event: '', npm_command: '' },
   });
+  children.add(child);
   let text = '';
   child.stdout?.on('data', (data) => {
     text += String(data);
@@ -112,7 +118,10 @@ function start(out: string, ...args: string[]): Running {
   child.stderr?.on('data', (data) => {
     text += String(data);
   });
-  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, text }));
+  const ended = once(child, 'close').then(([code, signal]) => {
+    children.delete(child);
+    return { code, signal, text };
+  });
   return { child, ended };
 }
 
@@ -213,7 +222,7 @@ test('the unbroken run: what it leaves', () => {
 });
 
 test('killed at chosen and at random moments, in pretraining and in RL: the same numbers', {
-  timeout: 180_000,
+  timeout: PATIENCE,
 }, async () => {
   const out = path.join(root, 'kills');
   const random = new Random(8);
@@ -252,7 +261,7 @@ test('killed at chosen and at random moments, in pretraining and in RL: the same
 });
 
 test('a truncated and a changed checkpoint: said aloud, the one before is used, the same numbers', {
-  timeout: 120_000,
+  timeout: PATIENCE,
 }, async () => {
   const out = path.join(root, 'damaged');
   await strike(start(out), () => has(out, 'base', /^step-000008/), 'SIGKILL');
@@ -291,7 +300,7 @@ test.each([
   ['RL', 'zero', 'grpo', 2],
 ])(
   'Ctrl-C in %s: saved, exit 130, and the printed command goes on',
-  { timeout: 120_000 },
+  { timeout: PATIENCE },
   async (_, stage, kind, step) => {
     const out = path.join(root, `ctrl-c-${stage}`);
     const stopped = await strike(start(out), () => reached(out, stage, step), 'SIGINT');

@@ -28,7 +28,10 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
     base: ctx.recipe.base,
   });
   const pad = tokenizer.special_id('pad');
-  const loader = new Loader(source, (document) => encodeDocument(tokenizer, document, config.prompt_loss_weight), { ...config.packing, pad });
+  const loader = new Loader(source, (document) => encodeDocument(tokenizer, document, config.prompt_loss_weight), {
+    ...config.packing,
+    pad,
+  });
   manualSeed(ctx.seed);
   const model = new DeepseekModel(
     parseConfig(
