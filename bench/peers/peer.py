@@ -32,8 +32,6 @@ if setting == "tuned":
     torch.set_float32_matmul_precision("medium")  # on CPUs without AMX: oneDNN instead of MKL, at float32 accuracy
 with open(os.path.join(folder, "model", "config.json")) as file:
     config = json.load(file)
-# JavaScript writes 1.0 as 1, and transformers 5 refuses an integer here.
-config["routed_scaling_factor"] = float(config["routed_scaling_factor"])
 model = transformers.DeepseekV3ForCausalLM.from_pretrained(
     os.path.join(folder, "model"), config=transformers.DeepseekV3Config(**config), dtype=torch.float32
 )

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { liveTensors, openCheckpoint, scope, type Tensor, writeCheckpoint, zeros } from '@dunwu/torch';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { endOfTextIds, huggingFaceConfig, loadModel, saveModel } from './checkpoint.js';
+import { configText, endOfTextIds, huggingFaceConfig, loadModel, saveModel } from './checkpoint.js';
 import { tinyConfig, tinyModel } from './testing/tiny.js';
 
 let folder = '';
@@ -206,4 +206,12 @@ describe('config.json', () => {
     writeFileSync(join(folder, 'generation_config.json'), '{');
     expect(() => endOfTextIds(folder, config)).toThrow('generation_config.json: not valid JSON');
   });
+});
+
+it('writes whole numbers of float keys as floats: transformers refuses 1 where it wants 1.0', () => {
+  expect(
+    configText({ routed_scaling_factor: 1, n_group: 1, rope_parameters: { rope_theta: 300 }, rms_norm_eps: 1e-6 }),
+  ).toBe(
+    '{\n  "routed_scaling_factor": 1.0,\n  "n_group": 1,\n  "rope_parameters": {\n    "rope_theta": 300.0\n  },\n  "rms_norm_eps": 0.000001\n}\n',
+  );
 });

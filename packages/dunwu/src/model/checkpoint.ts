@@ -98,9 +98,18 @@ export async function saveModel(model: DeepseekModel, folder: string, options: S
     }),
   );
   const config = { ...huggingFaceConfig(model.config), dtype };
-  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomic(join(folder, 'config.json'), configText(config));
   const generation = generationConfig(model.config);
   await writeFileAtomic(join(folder, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
+}
+
+/** Keys that transformers declares as float: it refuses `1` where it wants `1.0`, which JSON.stringify cannot write. */
+const FLOAT_KEYS = ['initializer_range', 'rms_norm_eps', 'routed_scaling_factor', 'rope_theta', 'attention_dropout'];
+
+/** config.json's text, whole numbers of float keys written as floats. */
+export function configText(config: Readonly<Record<string, unknown>>): string {
+  const whole = new RegExp(`^(\\s*"(?:${FLOAT_KEYS.join('|')})": -?\\d+)(,?)$`, 'gm');
+  return `${JSON.stringify(config, null, 2).replace(whole, '$1.0$2')}\n`;
 }
 
 /** The config as transformers expects it. What we write holds no multi-token prediction modules. */
