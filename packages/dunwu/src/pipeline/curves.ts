@@ -112,7 +112,7 @@ export function stageCharts(curves: StageCurves, language: ReportLanguage): Name
     curves.series.has('reward') || [...curves.series.keys()].some((name) => name.startsWith('reward/'));
   if (!reinforced) add('loss', [panel(words.loss, /(^|\/|_)loss$/)]);
   add('reward', [
-    reinforced ? panel(words.reward, /^rewards?(\/(?!std|min|max).+)?$/) : undefined,
+    reinforced ? panel(words.reward, /^rewards?(\/(?!std|min|max)[^/]+)?$/) : undefined,
     panel(words.accuracy, /^(?!rewards?\/)(.*[/_])?accuracy(\/|$)/),
   ]);
   add('policy', [
