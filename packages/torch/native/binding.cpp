@@ -598,6 +598,7 @@ napi_value from_buffer(napi_env env, const Arguments& args) {
   size_t offset = 0;
   check(env, napi_get_typedarray_info(env, args[0], &array_type, &length, &data, &array_buffer, &offset));
   static constexpr size_t kElementSize[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
+  if (static_cast<size_t>(array_type) >= std::size(kElementSize)) throw std::runtime_error("typed arrays of this kind are not supported");
   bytes = length * kElementSize[array_type];
   const auto type = dtype_from(to_string(env, args[1]));
   const auto sizes = sizes_of(env, args[2]);

@@ -180,4 +180,11 @@ describe('fused operators agree with their plain references, forward and backwar
     );
     expect(() => swiglu(randn([2, 3]))).toThrow(/last dimension must be even/);
   });
+
+  it('refuses second derivatives instead of giving wrong ones', () => {
+    const x = tensor([[3, 4]], { requiresGrad: true });
+    expect(() => grad([fusedRmsNorm(x, tensor([1, 2]), 0).sum()], [x], { createGraph: true })).toThrow(
+      /dunwu::rms_norm has no second derivative/,
+    );
+  });
 });

@@ -184,9 +184,8 @@ describe('RewardProgram', () => {
     const program = new RewardProgram({
       rules: { accuracy: { require_tags: false }, format: 1, steps: 1, language: 1 },
     });
-    const start = performance.now();
+    // No clock: quadratic work on a megabyte would run into the suite's own time limit.
     const trace = program.score(problem, piece.repeat(Math.ceil(1e6 / piece.length)));
-    expect(performance.now() - start).toBeLessThan(5000);
     expect(trace.parts).toHaveLength(4);
   });
 });

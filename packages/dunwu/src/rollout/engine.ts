@@ -138,6 +138,7 @@ export class RolloutEngine {
     const ends = new Set(stop);
     const { cache, logits } = this.#prefill(prompts, group, longest, capacity, all);
     let active = all;
+    let steps = 0;
     let pending: Tensor = logits;
     try {
       for (;;) {
@@ -178,7 +179,7 @@ export class RolloutEngine {
         }
         pending = this.#step(active, cache);
         // Lets signals and timers in: libtorch computes on this thread.
-        if ((active[0]?.tokens.length ?? 0) % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (++steps % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
     } finally {
       pending.dispose();

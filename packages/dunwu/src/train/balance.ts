@@ -72,7 +72,8 @@ export function updateBalanceBias(model: DeepseekModel, load: ExpertLoad, speed:
 }
 
 /**
- * The complementary sequence-wise balance loss (same section, eq. 17–20): Σ_i f_i P_i per row and layer, with
+ * The complementary sequence-wise balance loss (same section, eq. 17–20), where "chosen" is the choice actually made
+ * (biased, within the groups) and a row's padding counts as tokens: Σ_i f_i P_i per row and layer, with
  * f_i = N_r / (K_r T) Σ_t 1[i among the top k of t] and P_i the mean over t of the normalised scores; the mean over rows,
  * summed over layers. Multiply by α.
  *

@@ -29,7 +29,7 @@ export const grpoConfig = z
     optimizer: optimizerSchema,
     schedule: scheduleSchema.prefault({ kind: 'constant' }),
     clip_grad: z.number().positive().default(1),
-    /** Positions computed at one time; bounds memory, changes no result. */
+    /** Tokens computed at one time; bounds memory, changes results by rounding only. */
     micro_batch_tokens: z.number().int().positive().default(8192),
     save_every: z.number().int().positive().default(10),
     /** Greedy accuracy on the validation split every so many rollouts; n problems. */

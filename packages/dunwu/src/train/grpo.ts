@@ -358,7 +358,7 @@ class GrpoTrainer {
     return result;
   }
 
-  /** Splits a mini-batch so that no part has more positions than micro_batch_tokens (one output at least). */
+  /** Splits a mini-batch so that no part has more tokens than micro_batch_tokens (one output at least). */
   #microBatches(batch: readonly Output[]): Output[][] {
     const parts: Output[][] = [];
     let current: Output[] = [];

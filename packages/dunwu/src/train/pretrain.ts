@@ -1,15 +1,15 @@
-import { scope, tensor, tokenLogprobs } from '@dunwu/torch';
+import { getFloat32MatmulPrecision, scope, tensor, tokenLogprobs } from '@dunwu/torch';
 import type { Loader } from '../data/loader.js';
 import type { PackedBatch } from '../data/packing.js';
 import type { DeepseekModel } from '../model/deepseek.js';
 import { languageModelLoss } from '../objective/language-model.js';
 import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
+import { matmulRate } from './compute.js';
 import { countFlops } from './flops.js';
 import type { LoopHost } from './loop.js';
 import { trainingLoop } from './loop.js';
 import { Optimizer } from './optimizer.js';
 import { packedTensors } from './packed.js';
-import { measurePeak } from './peak.js';
 import type { PretrainConfig } from './pretrain-config.js';
 import { scheduleFactor } from './schedule.js';
 import { loadTrainingState, saveTrainingState } from './state.js';
@@ -29,7 +29,7 @@ export async function pretrain(
 ): Promise<PretrainSummary> {
   const optimizer = new Optimizer(model.parameters(), config.optimizer);
   const flopCount = countFlops(model.config);
-  const peak = measurePeak();
+  const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15 });
   let tokens = 0;
   let flops = 0;
 

@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "checks.h"
 #include "math.h"
 #include "swiglu.h"
 
@@ -112,6 +113,7 @@ struct GroupedExperts : torch::autograd::Function<GroupedExperts> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::grouped_experts");
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weights = saved[1], &gate_up = saved[2], &down = saved[3];
     const at::Tensor &position = saved[4], &token = saved[5], &projected = saved[6];
@@ -164,6 +166,7 @@ at::Tensor grouped_experts(const at::Tensor& x, const at::Tensor& indices, const
   TORCH_CHECK(weights.sizes() == indices.sizes(), "grouped_experts: weights ", weights.sizes(), " and indices ", indices.sizes(), " differ");
   TORCH_CHECK(gate_up.dim() == 3 && gate_up.size(2) == x.size(1) && gate_up.size(1) % 2 == 0, "grouped_experts: gate_up must be [experts, 2 * inner, hidden], got ", gate_up.sizes());
   TORCH_CHECK(down.dim() == 3 && down.size(0) == gate_up.size(0) && down.size(1) == x.size(1) && down.size(2) * 2 == gate_up.size(1), "grouped_experts: down must be [experts, hidden, inner], got ", down.sizes());
+  check_same_device("grouped_experts", x, {indices, weights, gate_up, down});
   return GroupedExperts::apply(x.contiguous(), indices.contiguous(), weights, gate_up.contiguous(), down.contiguous());
 }
 

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "checks.h"
 #include "math.h"
 
 namespace dunwu {
@@ -14,10 +15,10 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps) {
     const int64_t width = x.size(-1);
     if (!x.is_cpu()) {
-      const at::Tensor wide = x.to(at::kFloat);
+      const at::Tensor wide = x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
       const at::Tensor inverse = at::rsqrt(wide.square().mean(-1, true) + eps);
       context->save_for_backward({x, weight, inverse});
-      return (wide * inverse).to(x.scalar_type()) * weight;
+      return (wide * inverse * weight).to(x.scalar_type());
     }
     const at::Tensor input = x.contiguous();
     const int64_t rows = width == 0 ? 0 : input.numel() / width;
@@ -47,14 +48,15 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::rms_norm");
     const auto saved = context->get_saved_variables();
     const at::Tensor& x = saved[0];
     const at::Tensor& weight = saved[1];
     const at::Tensor& inverse = saved[2];
     const int64_t width = x.size(-1);
     if (!x.is_cpu()) {
-      const at::Tensor normalised = x.to(at::kFloat) * inverse;
-      const at::Tensor dy = grads[0].to(at::kFloat);
+      const at::Tensor normalised = x.to(inverse.scalar_type()) * inverse;
+      const at::Tensor dy = grads[0].to(inverse.scalar_type());
       const at::Tensor dn = dy * weight;
       const at::Tensor dx = (dn - normalised * (dn * normalised).mean(-1, true)) * inverse;
       const at::Tensor dw = (dy * normalised).reshape({-1, width}).sum(0);
@@ -103,6 +105,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   TORCH_CHECK(x.dim() >= 1 && weight.dim() == 1 && weight.size(0) == x.size(-1), "rms_norm: x ", x.sizes(), " and weight ", weight.sizes(), " do not fit: weight must be [last dimension of x]");
+  check_same_device("rms_norm", x, {weight});
   return RmsNorm::apply(x, weight, eps);
 }
 

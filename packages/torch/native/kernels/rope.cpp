@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "checks.h"
 #include "math.h"
 
 namespace dunwu {
@@ -90,6 +91,7 @@ struct Rope : torch::autograd::Function<Rope> {
     return rotate(x.stride(2) == 1 ? x : x.contiguous(), cosine, sine, interleaved);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::rope");
     const auto saved = context->get_saved_variables();
     return {rotate_back(grads[0], saved[0], saved[1], context->saved_data["interleaved"].toBool()), at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -98,8 +100,9 @@ struct Rope : torch::autograd::Function<Rope> {
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cosine, const at::Tensor& sine, bool interleaved) {
   TORCH_CHECK(x.dim() == 3 && x.size(2) % 2 == 0, "rope: x must be [rows, heads, even width], got ", x.sizes());
   TORCH_CHECK(cosine.dim() == 2 && cosine.size(0) == x.size(0) && cosine.size(1) * 2 == x.size(2) && sine.sizes() == cosine.sizes(), "rope: cosine and sine must be [rows, width / 2], got ", cosine.sizes(), " and ", sine.sizes(), " for x ", x.sizes());
-  if (!x.is_cpu()) return rotate_plain(x, cosine, sine, interleaved);
+  check_same_device("rope", x, {cosine, sine});
   const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  if (!x.is_cpu()) return rotate_plain(x, cosine.to(type), sine.to(type), interleaved);
   return Rope::apply(x, cosine.to(type).contiguous(), sine.to(type).contiguous(), interleaved);
 }
 

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "checks.h"
 #include "math.h"
 
 namespace dunwu {
@@ -97,6 +98,7 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
     return swiglu_forward(gate_up);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::swiglu");
     return {swiglu_backward(grads[0], context->get_saved_variables()[0])};
   }
 };

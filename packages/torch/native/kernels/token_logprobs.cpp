@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "checks.h"
 #include "math.h"
 
 namespace dunwu {
@@ -94,6 +95,7 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::token_logprobs");
     const auto saved = context->get_saved_variables();
     const at::Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2];
     const double inverse_temperature = 1.0 / context->saved_data["temperature"].toDouble();
@@ -121,6 +123,7 @@ std::tuple<at::Tensor, at::Tensor> token_logprobs(const at::Tensor& hidden, cons
   TORCH_CHECK(targets.dim() == 1 && targets.size(0) == hidden.size(0) && targets.scalar_type() == at::kLong, "token_logprobs: targets must be int64 [tokens], got ", targets.sizes());
   TORCH_CHECK(temperature > 0, "token_logprobs: the temperature must be above 0, got ", temperature);
   TORCH_CHECK(chunk > 0, "token_logprobs: chunk must be at least 1, got ", chunk);
+  check_same_device("token_logprobs", hidden, {weight, targets});
   if (targets.is_cpu() && targets.numel() > 0) {
     const int64_t low = targets.min().item<int64_t>(), high = targets.max().item<int64_t>();
     TORCH_CHECK_INDEX(low >= 0 && high < weight.size(0), "token_logprobs: targets must lie in [0, ", weight.size(0), "), got ", low, " to ", high);
@@ -150,6 +153,7 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::token_logprobs");
     const auto saved = context->get_saved_variables();
     const at::Tensor &hidden = saved[0], &weight = saved[1], &reference_hidden = saved[2], &reference_weight = saved[3], &divergence = saved[4];
     const double inverse_temperature = 1.0 / context->saved_data["temperature"].toDouble();
@@ -177,6 +181,7 @@ at::Tensor token_kl(const at::Tensor& hidden, const at::Tensor& weight, const at
   TORCH_CHECK(hidden.dim() == 2 && weight.dim() == 2 && hidden.size(1) == weight.size(1), "token_kl: hidden must be [tokens, hidden] and weight [vocabulary, hidden], got ", hidden.sizes(), " and ", weight.sizes());
   TORCH_CHECK(reference_hidden.size(0) == hidden.size(0) && reference_weight.size(0) == weight.size(0), "token_kl: policy and reference must have the same tokens and vocabulary, got ", hidden.sizes(), ", ", weight.sizes(), ", ", reference_hidden.sizes(), ", ", reference_weight.sizes());
   TORCH_CHECK(temperature > 0 && chunk > 0, "token_kl: temperature and chunk must be above 0");
+  check_same_device("token_kl", hidden, {weight, reference_hidden, reference_weight});
   return TokenKl::apply(hidden.contiguous(), weight, reference_hidden.contiguous(), reference_weight, temperature, chunk);
 }
 
