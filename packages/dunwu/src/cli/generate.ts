@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Tokenizer } from '../text/tokenizer.js';
+import { visible } from '../util/visible.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
 import { realNumber, wholeNumber } from './options.js';
@@ -202,7 +203,7 @@ class Printer {
   }
 
   #write(part: ResponsePart, text: string): void {
-    let shown = text;
+    let shown = visible(text);
     if (part !== this.#part) {
       shown = shown.trimStart();
       if (shown === '') return; // blanks between two parts

@@ -63,6 +63,8 @@ export async function runCli(argv: readonly string[], settings: ProgramSettings 
   } catch (error) {
     // Commander has printed its own message.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    // A reader that has seen enough (`dunwu score … | head`) is no error.
+    if ((error as { code?: unknown }).code === 'EPIPE') return EXIT.done;
     process.stderr.write(`${errorMessage(error, process.env)}\n`);
     return exitCode(error);
   }

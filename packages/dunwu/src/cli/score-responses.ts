@@ -5,6 +5,7 @@ import type { PartStatus, Trace } from '../reward/trace.js';
 import { languageOf } from '../task/language.js';
 import type { Language, Problem } from '../task/problem.js';
 import { UsageError } from '../util/errors.js';
+import { visible } from '../util/visible.js';
 
 /** One response to judge, with its place in the input. */
 export interface ScoredResponse {
@@ -133,7 +134,7 @@ export function traceText({ index, trace, response }: ScoredResponse): string {
   const parts = trace.parts.map((part) => {
     const [first] = part.evidence;
     const seen = first ? ` «${response.slice(first[0], Math.min(first[1], first[0] + 40)).replace(/\s+/g, ' ')}»` : '';
-    const why = part.status === 'ok' || !part.note ? '' : ` (${part.note.replace(/\s+/g, ' ')})`;
+    const why = part.status === 'ok' || !part.note ? '' : ` (${visible(part.note.replace(/\s+/g, ' '))})`;
     return `${part.name} ${part.status} ${rounded(part.points)}${seen}${why}`;
   });
   return `${String(index).padStart(6)}  ${rounded(trace.total).padStart(6)}  ${parts.join('  ')}`;

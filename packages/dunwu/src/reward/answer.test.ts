@@ -283,3 +283,8 @@ describe('parseGold', () => {
     expect(parseGold(text)).toBeNull();
   });
 });
+
+it('reads 负 before digits as a minus sign', () => {
+  const found = extractAnswer('答案是负5');
+  expect(found.kind === 'found' && found.number.value.toFraction()).toBe('-5');
+});

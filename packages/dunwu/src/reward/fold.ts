@@ -8,7 +8,7 @@ export interface Folded {
 /** Zero-width and direction marks: models copy them from web pages, nobody sees them, and they split a number in two. */
 const HIDDEN = /[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]|\ufe0e|\ufe0f/;
 const NEEDS_FOLDING =
-  /[\u00a0\u00ad\u200b-\u200f\u2010-\u2013\u202a-\u202e\u2044\u2060-\u2064\u2212\u2215\u3000\ufe63\ufeff\uff01-\uff5e]|\ufe0e|\ufe0f/;
+  /[\u00a0\u00ad\u200b-\u200f\u2010-\u2013\u202a-\u202e\u2044\u2060-\u2064\u2212\u2215\u3000\ufe63\ufeff\uff01-\uff5e]|\ufe0e|\ufe0f|负(?=[\d０-９])/;
 
 function foldUnit(char: string, code: number): string {
   // Full-width ASCII. The colon stays: "步骤1：18" is a label, while "1:18" is a ratio.
@@ -30,7 +30,9 @@ export function fold(source: string): Folded {
   for (let i = 0; i < source.length; i++) {
     const char = source.charAt(i);
     if (HIDDEN.test(char)) continue;
-    chars.push(foldUnit(char, source.charCodeAt(i)));
+    // 负5 is -5; 负 before a Chinese numeral is read with it.
+    const negative = char === '负' && /[\d０-９]/.test(source.charAt(i + 1));
+    chars.push(negative ? '-' : foldUnit(char, source.charCodeAt(i)));
     origins.push(i);
   }
   return { text: chars.join(''), origin: (index) => origins[index] ?? source.length };
