@@ -1,4 +1,4 @@
-import { full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import { arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
 import type { DeepseekV3Config } from './config.js';
 import type { LatentCache } from './latent-cache.js';
 import { type AttentionContext, LatentAttention } from './mla.js';
@@ -213,9 +213,7 @@ export class DeepseekModel {
 }
 
 function rowPositions(batch: number, time: number, device: string): Tensor {
-  return zeros([batch, time], { dtype: 'int64', device }).add(
-    zeros([time], { dtype: 'int64', device }).fill_(1).cumsum(0).sub(1),
-  );
+  return zeros([batch, time], { dtype: 'int64', device }).add(arange(0, time, 1, { dtype: 'int64', device }));
 }
 
 /** 0 on and below the diagonal, −inf above: [time, time]. */

@@ -1,4 +1,4 @@
-import { full, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import { arange, full, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { DeepseekModel } from '../model/deepseek.js';
 import { LatentCache } from '../model/latent-cache.js';
 import { cacheWidth } from '../model/mla.js';
@@ -247,7 +247,7 @@ export class RolloutEngine {
       noGrad(() => {
         const at = tensor(positions, { shape: [rows, 1] });
         const mask = full([rows, keys], 0)
-          .maskedFill(full([keys], 1).to('int64').cumsum(0).sub(1).unsqueeze(0).gt(at), Number.NEGATIVE_INFINITY)
+          .maskedFill(arange(0, keys, 1, { dtype: 'int64' }).unsqueeze(0).gt(at), Number.NEGATIVE_INFINITY)
           .view([rows, 1, 1, keys]);
         return this.#model.logits(this.#model.step(tensor(tokens), at, cache, keys, mask));
       }),
