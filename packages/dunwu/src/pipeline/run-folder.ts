@@ -29,6 +29,7 @@ export class RunFolder {
     this.#lock = lock;
     mkdirSync(path.join(dir, 'samples'), { recursive: true });
     mkdirSync(path.join(dir, 'stages'), { recursive: true });
+    mkdirSync(path.join(dir, 'datasets'), { recursive: true });
     this.metrics = new JsonLines(path.join(dir, 'metrics.jsonl'));
   }
 
@@ -123,6 +124,12 @@ export class RunFolder {
     await rm(path.join(this.dir, 'samples', `${stage}.jsonl`), { force: true });
     await rm(path.join(this.dir, 'checkpoints', stage), { recursive: true, force: true });
     await rm(path.join(this.dir, 'models', stage), { recursive: true, force: true });
+    await rm(this.dataset(stage), { force: true });
+  }
+
+  /** `datasets/<stage>.jsonl`. */
+  dataset(stage: string): string {
+    return path.join(this.dir, 'datasets', `${stage}.jsonl`);
   }
 
   close(): void {
@@ -153,11 +160,12 @@ async function check(full: string, shown: string, resume: boolean): Promise<stri
 }
 
 function mapPaths(
-  result: Pick<StageRecord, 'model' | 'tokenizer'>,
+  result: Pick<StageRecord, 'model' | 'tokenizer' | 'dataset'>,
   change: (file: string) => string,
-): Pick<StageRecord, 'model' | 'tokenizer'> {
+): Pick<StageRecord, 'model' | 'tokenizer' | 'dataset'> {
   return {
     ...(result.model === undefined ? {} : { model: change(result.model) }),
     ...(result.tokenizer === undefined ? {} : { tokenizer: change(result.tokenizer) }),
+    ...(result.dataset === undefined ? {} : { dataset: change(result.dataset) }),
   };
 }

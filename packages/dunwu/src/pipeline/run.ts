@@ -147,6 +147,9 @@ async function runStage(
   const modelDir = path.join(folder.dir, 'models', stage.name);
   await rm(modelDir, { recursive: true, force: true }); // perhaps half written when the run was killed
   await mkdir(modelDir, { recursive: true });
+  const datasetFile = folder.dataset(stage.name);
+  // A stage that keeps its data between sessions (a queue that waits for people) keeps it elsewhere.
+  await rm(datasetFile, { force: true });
 
   const context: StageContext = {
     name: stage.name,
@@ -154,6 +157,7 @@ async function runStage(
     recipe,
     dir: folder.dir,
     modelDir,
+    datasetFile,
     signal,
     interrupted: async () => {
       await setImmediate();

@@ -32,6 +32,8 @@ export interface StageResult {
   readonly model?: string;
   /** The `tokenizer.json`, or its folder; absolute. */
   readonly tokenizer?: string;
+  /** A JSON-lines file of samples, dialogues or preference pairs that this stage made; absolute. */
+  readonly dataset?: string;
   /** Tokens this stage computed on (training or generation). */
   readonly tokens: number;
   /** Floating-point operations this stage spent, as counted by formula. */
@@ -77,6 +79,8 @@ export interface StageContext {
   readonly dir: string;
   /** `models/<stage>` in the run folder: where the final model goes. Exists, and is empty, when the stage begins. */
   readonly modelDir: string;
+  /** `datasets/<stage>.jsonl` in the run folder: where a stage that makes data puts it. Its folder exists, the file not. */
+  readonly datasetFile: string;
   readonly signal: AbortSignal;
   /**
    * Lets signals and timers in, then tells whether the run is to stop. Await it once a step: a loop that never gives

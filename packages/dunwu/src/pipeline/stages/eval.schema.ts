@@ -1,9 +1,11 @@
 import { z } from 'zod';
-import { stageName } from './common.schema.js';
+import { stageName, stageTask } from './common.schema.js';
 
 export const schema = z.strictObject({
   /** The stage whose model is measured. */
   model: stageName,
+  /** Problems of another task than the recipe's. */
+  task: stageTask,
   /** `validation` for choices, `test` for reports. */
   split: z.enum(['validation', 'test']).default('test'),
   /** Problems. */

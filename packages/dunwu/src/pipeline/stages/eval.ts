@@ -1,20 +1,19 @@
 import { evaluate, evaluationRecord } from '../../eval/evaluate.js';
 import { loadModel } from '../../model/checkpoint.js';
-import { createTask } from '../../task/registry.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { countFlops } from '../../train/flops.js';
 import { useCompute } from '../compute.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
+import { modelOf, taskOf } from './common.js';
 import type { EvalStage } from './eval.schema.js';
 
 /** Measures an earlier stage's model on held-out problems. Short: an interrupted evaluation begins anew. */
 export async function run(ctx: StageContext, config: EvalStage): Promise<StageResult> {
   useCompute(ctx.recipe.compute);
-  const { model: folder } = ctx.artefact(config.model);
-  if (folder === undefined) throw new Error(`stage '${config.model}' left no model`);
+  const folder = modelOf(ctx, config.model);
   const model = loadModel(folder);
   const tokenizer = Tokenizer.load(folder);
-  const task = createTask(ctx.recipe.task, ctx.recipe.base);
+  const task = taskOf(ctx, config);
   const problems = task.fixed(config.split, config.n);
   ctx.progress.start(`evaluate ${config.model}`, config.n * (1 + config.samples), { unit: 'samples' });
   try {

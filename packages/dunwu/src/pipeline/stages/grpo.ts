@@ -1,21 +1,20 @@
 import { manualSeed } from '@dunwu/torch';
 import { loadModel, saveModel } from '../../model/checkpoint.js';
-import { createTask } from '../../task/registry.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { grpo } from '../../train/grpo.js';
 import { useCompute } from '../compute.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
+import { modelOf, taskOf } from './common.js';
 import type { GrpoStage } from './grpo.schema.js';
 import { copyTokenizer } from './pretrain.js';
 
 /** R1-Zero: reinforcement learning on the base model by rule rewards alone. */
 export async function run(ctx: StageContext, config: GrpoStage): Promise<StageResult> {
   useCompute(ctx.recipe.compute);
-  const { model: folder } = ctx.artefact(config.model);
-  if (folder === undefined) throw new Error(`stage '${config.model}' left no model`);
+  const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
   const policy = loadModel(folder);
-  const task = createTask(ctx.recipe.task, ctx.recipe.base);
+  const task = taskOf(ctx, config);
   manualSeed(ctx.seed);
   try {
     const { outcome, tokens, flops } = await grpo(ctx, policy, tokenizer, task, config);
