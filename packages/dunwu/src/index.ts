@@ -19,5 +19,14 @@ export { Tokenizer } from './text/tokenizer.js';
 export { type GrpoHost, grpo } from './train/grpo.js';
 export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
 export { Optimizer } from './train/optimizer.js';
+export {
+  type PolicyOutput,
+  type PolicyUpdateConfig,
+  type PolicyUpdateModels,
+  policyOutput,
+  responseLogprobs,
+  updatePolicy,
+} from './train/policy-update.js';
 export { pretrain } from './train/pretrain.js';
+export { type Rollout, type RolloutPlan, rollOut, type ScoredRollout, scoreRollouts } from './train/rollouts.js';
 export { Random } from './util/random.js';

@@ -1,0 +1,249 @@
+import { enableGrad, noGrad, scope, type Tensor, tensor, tokenKl, tokenLogprobs } from '@dunwu/torch';
+import type { DeepseekModel } from '../model/deepseek.js';
+import { klNeeds } from '../objective/kl.js';
+import { combineMetrics, type Metrics } from '../objective/metrics.js';
+import { type PolicyLossConfig, policyLoss } from '../objective/policy-loss.js';
+import { ExpertLoad } from './balance.js';
+import type { Optimizer } from './optimizer.js';
+import { packedTensors, packSequences, type TrainingSequence } from './packed.js';
+import { checkGradient } from './pretrain.js';
+import type { Rollout } from './rollouts.js';
+
+/** One sampled output with all that an update needs. */
+export interface PolicyOutput extends TrainingSequence {
+  /** log π_old of each response token, under the policy that sampled. */
+  readonly logprobs: readonly number[];
+  /** Advantage of each response token: as many as `logprobs`. */
+  readonly advantages: ArrayLike<number>;
+}
+
+export interface PolicyUpdateConfig {
+  /** Outputs that stay in one mini-batch: a group of GRPO, 1 where outputs stand alone. */
+  readonly group_size: number;
+  /** Optimiser steps in one pass over the outputs. */
+  readonly mini_batches: number;
+  /** Passes over the outputs. */
+  readonly inner_epochs: number;
+  /** Positions computed at one time; bounds memory, changes results by rounding only. */
+  readonly micro_batch_tokens: number;
+  /** Largest gradient norm. */
+  readonly clip_grad: number;
+  /** The temperature that the outputs were sampled at: all log-probabilities are at it. */
+  readonly temperature: number;
+  readonly loss: PolicyLossConfig;
+}
+
+export interface PolicyUpdateModels {
+  readonly policy: DeepseekModel;
+  readonly optimizer: Optimizer;
+  /** π_ref of the loss's KL term (or the teacher); null when `loss.kl.estimator` is none. */
+  readonly reference: DeepseekModel | null;
+}
+
+/** Metrics of the policy loss, `entropy`, `grad_norm`, `logprob_difference/max` and `/mean`, expert load. */
+export type PolicyUpdateMetrics = Record<string, number | readonly number[]>;
+
+/** A rollout as the update wants it. @param advantages one number for all its tokens, or one for each. */
+export function policyOutput(rollout: Rollout, advantages: number | ArrayLike<number>): PolicyOutput {
+  const { tokens, logprobs } = rollout.sample;
+  return {
+    tokens: [...rollout.prompt, ...tokens],
+    promptLength: rollout.prompt.length,
+    logprobs,
+    advantages: typeof advantages === 'number' ? new Float64Array(tokens.length).fill(advantages) : advantages,
+  };
+}
+
+/**
+ * Moves the policy by the outputs of one rollout: `inner_epochs` passes in `mini_batches` parts, one optimiser step
+ * each. A part's gradient is summed over micro-batches, which changes nothing but memory.
+ *
+ * @param n the training step, for messages
+ * @param rate what the learning rate is multiplied with (the schedule's factor)
+ * @throws Error when the gradient is not finite, or an output's advantages are not as many as its tokens.
+ */
+export function updatePolicy(
+  models: PolicyUpdateModels,
+  outputs: readonly PolicyOutput[],
+  config: PolicyUpdateConfig,
+  { n, rate }: { readonly n: number; readonly rate: number },
+): PolicyUpdateMetrics {
+  outputs.forEach(({ logprobs, advantages }, i) => {
+    if (advantages.length !== logprobs.length) {
+      throw new Error(`output ${i} has ${logprobs.length} response tokens and ${advantages.length} advantages`);
+    }
+  });
+  // The micro-batches' metrics live until they are combined at the end.
+  return scope(() => updateInScope(models, outputs, config, n, rate));
+}
+
+function updateInScope(
+  models: PolicyUpdateModels,
+  outputs: readonly PolicyOutput[],
+  config: PolicyUpdateConfig,
+  n: number,
+  rate: number,
+): PolicyUpdateMetrics {
+  const { policy, optimizer } = models;
+  const load = new ExpertLoad(policy.moeLayers.length, policy.config.n_routed_experts);
+  const collected: Metrics[] = [];
+  const updates = config.inner_epochs * config.mini_batches;
+  let gradNorm = 0;
+  let entropy = 0;
+  let entropyTokens = 0;
+  const mismatch = { max: 0, sum: 0, count: 0 };
+  const groups = outputs.length / config.group_size;
+  for (let epoch = 0; epoch < config.inner_epochs; epoch++) {
+    for (let part = 0; part < config.mini_batches; part++) {
+      const from = Math.floor((part * groups) / config.mini_batches) * config.group_size;
+      const to = Math.floor(((part + 1) * groups) / config.mini_batches) * config.group_size;
+      const batch = outputs.slice(from, to);
+      const tokensInBatch = batch.reduce((sum, output) => sum + output.logprobs.length, 0);
+      const first = epoch === 0 && part === 0;
+      optimizer.zeroGrad();
+      for (const micro of microBatches(batch, config.micro_batch_tokens)) {
+        const metrics = scope(() => {
+          const { on, places, sequence, targets } = packOutputs(policy, micro);
+          const old = tensor(Float32Array.from(micro.flatMap(({ logprobs }) => logprobs)));
+          const output = policy.forward(on);
+          const hidden = output.hidden.indexSelect(0, places);
+          const options = { temperature: config.temperature };
+          const [logprobs, entropies] = tokenLogprobs(hidden, policy.headWeight, targets, options);
+          const objective = policyLoss(
+            {
+              logprobs,
+              oldLogprobs: old,
+              ...referenceTerms(models, config, on, places, targets, hidden),
+              advantages: tensor(Float32Array.from(micro.flatMap(({ advantages }) => Array.from(advantages)))),
+              sequence,
+              lengths: tensor(Float32Array.from(micro, (one) => one.logprobs.length)),
+              sequencesInBatch: batch.length,
+              tokensInBatch,
+            },
+            config.loss,
+          );
+          objective.loss.backward();
+          entropy += entropies.sum().item();
+          entropyTokens += micro.reduce((sum, one) => sum + one.logprobs.length, 0);
+          load.add(output.routers, on.predicts);
+          if (first) {
+            // Before any update: what the trainer says of the very policy that sampled.
+            const difference = logprobs.detach().sub(old).abs();
+            mismatch.max = Math.max(mismatch.max, difference.amax().item());
+            mismatch.sum += difference.sum().item();
+            mismatch.count += difference.numel;
+          }
+          return objective.metrics;
+        });
+        collected.push(metrics);
+      }
+      const norm = optimizer.clip(config.clip_grad);
+      // Zero is no fault here: groups without spread teach nothing.
+      if (!Number.isFinite(norm)) checkGradient(norm, n);
+      gradNorm += norm / updates;
+      optimizer.step(rate);
+    }
+  }
+  const combined = combineMetrics(collected);
+  // A loss is the sum over the micro-batches of one update; logged is its mean over the updates.
+  for (const [name, value] of Object.entries(combined)) {
+    if (name.startsWith('loss/')) combined[name] = value / updates;
+  }
+  const result: PolicyUpdateMetrics = {
+    ...combined,
+    entropy: entropy / entropyTokens,
+    grad_norm: gradNorm,
+    'logprob_difference/max': mismatch.max,
+    'logprob_difference/mean': mismatch.sum / mismatch.count,
+    expert_imbalance: load.imbalance(),
+  };
+  load.shares().forEach((shares, layer) => {
+    result[`expert_load/${layer}`] = shares;
+  });
+  return result;
+}
+
+/**
+ * log π(token | before) of every response token under a model, without gradient: the reference's share of a reward
+ * with a KL penalty, or a teacher's opinion of a student's outputs.
+ * @returns for each sequence, one number for each response token
+ */
+export function responseLogprobs(
+  model: DeepseekModel,
+  sequences: readonly TrainingSequence[],
+  options: { readonly temperature: number; readonly micro_batch_tokens: number },
+): number[][] {
+  const results = new Map<TrainingSequence, number[]>();
+  for (const micro of microBatches(sequences, options.micro_batch_tokens)) {
+    const numbers = scope(() =>
+      noGrad(() => {
+        const { on, places, targets } = packOutputs(model, micro);
+        const hidden = model.forward(on).hidden.indexSelect(0, places);
+        return tokenLogprobs(hidden, model.headWeight, targets, { temperature: options.temperature })[0].numbers();
+      }),
+    );
+    let at = 0;
+    for (const one of micro) {
+      const length = one.tokens.length - one.promptLength;
+      results.set(one, numbers.slice(at, at + length));
+      at += length;
+    }
+  }
+  return sequences.map((one) => results.get(one) as number[]);
+}
+
+/** Splits outputs so that no part has more tokens than `limit` (one output at least), short ones together. */
+export function microBatches<T extends TrainingSequence>(batch: readonly T[], limit: number): T[][] {
+  const parts: T[][] = [];
+  let current: T[] = [];
+  let size = 0;
+  for (const output of [...batch].sort((a, b) => a.tokens.length - b.tokens.length)) {
+    if (current.length > 0 && size + output.tokens.length > limit) {
+      parts.push(current);
+      current = [];
+      size = 0;
+    }
+    current.push(output);
+    size += output.tokens.length;
+  }
+  if (current.length > 0) parts.push(current);
+  return parts;
+}
+
+/**
+ * A micro-batch on the device, for S sequences with N response tokens in all.
+ *
+ * - `on`: the input of `forward`, whose `hidden` is [places in all, width]
+ * - `places` int64 [N]: rows of `hidden` that predict a response token, in the order of the sequences
+ * - `sequence` int64 [N]: which sequence each belongs to; `targets` int64 [N]: the response tokens
+ */
+export function packOutputs(model: DeepseekModel, micro: readonly TrainingSequence[]) {
+  const row = Math.min(MIN_ROW, model.config.max_position_embeddings);
+  const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
+  const on = packedTensors(rows);
+  const places = tensor(rows.places).to('int64');
+  const sequence = tensor(rows.owners).to('int64');
+  return { on, places, sequence, targets: on.targets.indexSelect(0, places) };
+}
+
+/** Rows are at least so long, so that several short outputs share one. */
+const MIN_ROW = 128;
+
+function referenceTerms(
+  { policy, reference }: PolicyUpdateModels,
+  { loss, temperature }: PolicyUpdateConfig,
+  rows: Parameters<DeepseekModel['forward']>[0],
+  places: Tensor,
+  targets: Tensor,
+  hidden: Tensor,
+): { referenceLogprobs: Tensor | null; exactKl: Tensor | null } {
+  if (reference === null) return { referenceLogprobs: null, exactKl: null };
+  const options = { temperature };
+  const theirs = noGrad(() => reference.forward(rows).hidden.indexSelect(0, places));
+  if (klNeeds(loss.kl) === 'exactKl') {
+    const exactKl = enableGrad(() => tokenKl(hidden, policy.headWeight, theirs, reference.headWeight, options));
+    return { referenceLogprobs: null, exactKl };
+  }
+  const referenceLogprobs = noGrad(() => tokenLogprobs(theirs, reference.headWeight, targets, options)[0]);
+  return { referenceLogprobs, exactKl: null };
+}
