@@ -105,7 +105,9 @@ describe('dunwu score', () => {
 
   it('refuses unknown rules and names those there are', () => {
     expect(() => parseRules('accuracy,speed')).toThrow(
-      new UsageError('--rules: unknown rule "speed"; allowed: format, accuracy, steps, language'),
+      new UsageError(
+        '--rules: unknown rule "speed"; allowed: format, accuracy, steps, language, repetition, readability',
+      ),
     );
     expect(() => parseRules('accuracy,accuracy')).toThrow('named twice');
     expect(() => parseRules('accuracy=high')).toThrow('not NAME or NAME=WEIGHT');

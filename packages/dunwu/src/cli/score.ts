@@ -37,7 +37,7 @@ export function registerScore(program: Command): void {
     .argument('<file>', 'JSONL file, or - for standard input')
     .option(
       '--rules <list>',
-      'rules, each NAME or NAME=WEIGHT: accuracy, format, steps, language',
+      'rules, each NAME or NAME=WEIGHT: accuracy, format, steps, language, repetition, readability',
       'accuracy,format,steps',
     )
     .option('--json', 'print one JSON object a response: index, total, parts')

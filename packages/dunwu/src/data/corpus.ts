@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { applyOperation, type Operation } from '../task/arithmetic.js';
+import { writtenIn } from '../task/language.js';
 import type { Language, Problem } from '../task/problem.js';
 import { range } from '../task/schema.js';
 import { splitOf } from '../task/split.js';
@@ -111,7 +112,7 @@ function drawSolution(rng: Random, task: WorkedTask, config: WorkedSolutionsConf
     const worked = calculate(rng, gold, bug, config.random_error, task.bounds);
     if (worked === undefined) continue;
     if (worked.slipped) flaws.push('random-error');
-    const own = problem.language;
+    const own = writtenIn(problem.language);
     const turns: readonly Language[] = rng.chance(0.5) ? [own, OTHER[own]] : [OTHER[own], own];
     const languages = language === 'own' ? [own] : language === 'wrong' ? [OTHER[own]] : turns;
     return {
@@ -161,7 +162,7 @@ function drawDrill(rng: Random, task: WorkedTask, config: WorkedSolutionsConfig)
   for (let attempt = 0; equations.length < count; attempt++) {
     if (attempt > 10_000) throw new Error(`${task.id}: found no equations for a drill`);
     const problem = task.sample(rng, 'train');
-    if (equations.length === 0) language = problem.language;
+    if (equations.length === 0) language = writtenIn(problem.language);
     const step = rng.choice(goldSteps(problem));
     const [equation, result] = [
       step.equation.split('=')[0] ?? '',

@@ -9,3 +9,8 @@ export function languageOf(text: string): Language {
   const words = text.match(/\p{Script=Latin}{2,}/gu)?.length ?? 0;
   return han > words ? 'zh' : 'en';
 }
+
+/** Which of the two languages of generated text serves a language: Chinese for Chinese of any kind, else English. */
+export function writtenIn(language: string): Language {
+  return /^zh\b/i.test(language) ? 'zh' : 'en';
+}

@@ -1,5 +1,6 @@
 import type { Random } from '../util/random.js';
 
+/** The languages that generated problems are written in. Problems of data sets may be in any other. */
 export type Language = 'en' | 'zh';
 
 /** The three disjoint parts every task is split into: train on one, choose on the second, report on the third. */
@@ -17,7 +18,8 @@ export interface Problem {
   readonly answer?: string;
   /** Where it comes from; reward weights are looked up by this (N12). */
   readonly source: string;
-  readonly language: Language;
+  /** ISO 639-1 code: `en`, `zh`, `ja`, `fr`, …; a {@link Language} where the problem is generated. */
+  readonly language: string;
   /**
    * Facts rules may use, for example `numbers` (number[]: those in the prompt) and `steps` (the gold equations, each at
    * least `{ equation: 'a-b=c' }`; a generated task's are `GoldStep`s).

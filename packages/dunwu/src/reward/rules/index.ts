@@ -4,6 +4,8 @@ import { accuracyOptions, accuracyRule } from './accuracy.js';
 import { formatRule } from './format.js';
 import { languageOptions, languageRule } from './language.js';
 import { lengthOptions, lengthRule } from './length.js';
+import { readabilityOptions, readabilityRule } from './readability.js';
+import { repetitionOptions, repetitionRule } from './repetition.js';
 import { stepsOptions, stepsRule } from './steps.js';
 
 /** How a rule is made from the options that a recipe gives it. Add a rule: write it beside these, and name it here. */
@@ -24,6 +26,8 @@ export const RULES = {
   steps: define(stepsOptions, stepsRule),
   language: define(languageOptions, languageRule),
   length: define(lengthOptions, lengthRule),
+  repetition: define(repetitionOptions, repetitionRule),
+  readability: define(readabilityOptions, readabilityRule),
 } as const satisfies Record<string, RuleDefinition>;
 
 export type RuleName = keyof typeof RULES;

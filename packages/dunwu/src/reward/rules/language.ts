@@ -1,47 +1,41 @@
 import { z } from 'zod';
-import type { Language } from '../../task/problem.js';
 import { chainOfThought } from '../tags.js';
 import type { Rule, RuleResult, Span } from '../trace.js';
+import { type Word, wordsOf } from '../words.js';
 
-/**
- * What is in no language: tags, code, LaTeX commands, identifiers, units behind a number and single letters (variables).
- * Removed before words are counted; replaced by spaces, so that spans stay.
- */
-const NO_LANGUAGE = [
-  /```[^`]*(?:```|$)/g,
-  /`[^`\n]*`/g,
-  /<\/?[A-Za-z][^<>\n]{0,40}>/g,
-  /<\|[^<>\n|]{1,40}\|>|<｜[^<>\n｜]{1,40}｜>/g,
-  /<<[^<>\n]{0,200}>>/g,
-  /\\(?:begin|end)\{[a-z*]{1,20}\}/g,
-  /\\[A-Za-z]+/g,
-  // Units and multipliers glued to or right behind digits: 5km, 3 kg, 10x.
-  /(?<=\d ?)(?:km|cm|mm|dm|kg|mg|ml|mL|kWh|kW|min|mph|m|g|h|s|l|L|t|x|X)(?![A-Za-z])/g,
-];
-const WORD = /[A-Za-z]+(?:['’][A-Za-z]+)*|\p{Script=Han}/gu;
+/** Scripts of the languages that are written in several, by ISO 15924 code. */
+const SCRIPTS: Readonly<Record<string, readonly string[]>> = {
+  Hans: ['Han'],
+  Hant: ['Han'],
+  Jpan: ['Han', 'Hira', 'Kana'],
+  Kore: ['Hang'],
+};
 
-interface Word {
-  readonly language: Language;
-  readonly start: number;
-  readonly end: number;
+const scriptTests = new Map<string, RegExp>();
+
+/** Whether a word begins with a letter of a script that `language` (ISO 639-1) is written in. */
+function scriptTest(language: string): RegExp {
+  let test = scriptTests.get(language);
+  if (test === undefined) {
+    let script = 'Latn';
+    try {
+      script = new Intl.Locale(language).maximize().script ?? 'Latn';
+      const names = SCRIPTS[script] ?? [script];
+      test = new RegExp(`^[${names.map((name) => `\\p{Script=${name}}`).join('')}]`, 'u');
+    } catch {
+      // No code of a language: by Latin letters, as most are.
+      test = /^\p{Script=Latin}/u;
+    }
+    scriptTests.set(language, test);
+  }
+  return test;
 }
 
-/** At most so many UTF-16 code units are looked at. */
-const MAX_TEXT = 100_000;
-
-function wordsOf(source: string): Word[] {
-  let text = source.length > MAX_TEXT ? source.slice(0, MAX_TEXT) : source;
-  for (const pattern of NO_LANGUAGE) text = text.replace(pattern, (whole) => ' '.repeat(whole.length));
-  text = text.replace(/[A-Za-z\d_^]+/g, (run) => (/[\d_^]/.test(run) ? ' '.repeat(run.length) : run));
-  const words: Word[] = [];
-  for (const match of text.matchAll(WORD)) {
-    const word = match[0];
-    const end = match.index + word.length;
-    if (!/[A-Za-z]/.test(word)) words.push({ language: 'zh', start: match.index, end });
-    // A single letter is a variable or a label ("A:"); only "a" and "I" are words.
-    else if (word.length > 1 || word === 'a' || word === 'I') words.push({ language: 'en', start: match.index, end });
-  }
-  return words;
+/** The words, and which of them are in the language. */
+function sorted(text: string, language: string): { words: Word[]; own: boolean[] } {
+  const words = wordsOf(text);
+  const script = scriptTest(language);
+  return { words, own: words.map((word) => script.test(word.text)) };
 }
 
 /**
@@ -50,12 +44,12 @@ function wordsOf(source: string): Word[] {
  * character is one Chinese word. Characters and not segmented words, because a segmenter's dictionary would make the
  * reward depend on its version; an English sentence has about as many words as its Chinese translation has characters
  * (1 : 1.5), so a half-and-half text scores near one half in both languages. Numbers, formulas, tags, code, units behind
- * a number and single letters are not counted.
+ * a number and single letters are not counted (words.ts).
  */
-export function languageConsistency(text: string, language: Language): number | null {
-  const words = wordsOf(text);
+export function languageConsistency(text: string, language: string): number | null {
+  const { words, own } = sorted(text, language);
   if (words.length === 0) return null;
-  return words.filter((word) => word.language === language).length / words.length;
+  return own.filter(Boolean).length / words.length;
 }
 
 /** Whether a text mixes Chinese and English: each has at least `share` of the words (default: one in twenty). */
@@ -64,36 +58,39 @@ export function mixesLanguages(text: string, share = 0.05): boolean {
   return english !== null && english >= share && 1 - english >= share;
 }
 
+/** The runs of words that are not in `language`, at most 64. */
+export function foreignRuns(text: string, language: string): Span[] {
+  const { words, own } = sorted(text, language);
+  const runs: [number, number][] = [];
+  words.forEach((word, i) => {
+    if (own[i]) return;
+    const run = runs.at(-1);
+    if (run && i > 0 && !own[i - 1]) run[1] = word.end;
+    else runs.push([word.start, word.end]);
+  });
+  return runs.slice(0, 64);
+}
+
 export const languageOptions = z.strictObject({});
 
 /**
  * Language consistency of the chain of thought with the problem's language: points = the share. `ok` when every word is
- * in it, `wrong` otherwise, `unparsable` when there are no words. Evidence: the runs in the other language (at most 64).
+ * in it, `wrong` otherwise, `unparsable` when there are no words. Evidence: the runs in other languages (at most 64).
  */
 export function languageRule(): Rule {
   return (problem, response): RuleResult => {
     const [from, to] = chainOfThought(response);
     const thought = response.slice(from, to);
-    const words = wordsOf(thought);
+    const { words, own } = sorted(thought, problem.language);
     const base = { name: 'language', max: 1 } as const;
     if (words.length === 0) return { ...base, points: 0, status: 'unparsable', evidence: [], note: 'no words' };
-    const runs: Span[] = [];
-    let run: [number, number] | null = null;
-    let other = 0;
-    for (const word of words) {
-      if (word.language === problem.language) {
-        run = null;
-        continue;
-      }
-      other++;
-      if (run) run[1] = word.end + from;
-      else if (runs.length < 64) {
-        run = [word.start + from, word.end + from];
-        runs.push(run);
-      }
-    }
-    const points = (words.length - other) / words.length;
-    const note = `${words.length - other} of ${words.length} words in ${problem.language}`;
-    return { ...base, points, status: other === 0 ? 'ok' : 'wrong', evidence: runs, note };
+    const inside = own.filter(Boolean).length;
+    return {
+      ...base,
+      points: inside / words.length,
+      status: inside === words.length ? 'ok' : 'wrong',
+      evidence: foreignRuns(thought, problem.language).map(([start, end]): Span => [start + from, end + from]),
+      note: `${inside} of ${words.length} words in ${problem.language}`,
+    };
   };
 }
