@@ -30,6 +30,7 @@ const BY_HAND: Record<KlEstimatorName, number[]> = {
   k1: [LN, 0, -LN],
   k2: [(LN * LN) / 2, 0, (LN * LN) / 2],
   k3: [0.4 - 1 + LN, 0, 2.5 - 1 - LN],
+  'k3-unbiased': [0.4 - 1 + LN, 0, 2.5 - 1 - LN], // on-policy ρ is 1
   exact: [KL, KL, KL],
 };
 
@@ -39,6 +40,7 @@ const GRADIENT_BY_HAND: Record<KlEstimatorName, number[]> = {
   k1: [0, 0, 0],
   k2: TRUE_KL_GRADIENT,
   k3: P.map((p, v) => p - (Q[v] ?? 0)), // ∂KL(q‖p)/∂logit_v = p_v − q_v
+  'k3-unbiased': TRUE_KL_GRADIENT, // ρ's own gradient brings back what k3 misses
   exact: TRUE_KL_GRADIENT,
 };
 
@@ -81,7 +83,9 @@ describe('expected value under the policy', () => {
     return perToken(name, logprobs, reference, exact).mul(doubles(P)).sum().item();
   };
 
-  it.each(['k1', 'k3', 'exact'] as const)('%s is unbiased', (name) => expect(mean(name)).toBeCloseTo(KL, 12));
+  it.each(['k1', 'k3', 'k3-unbiased', 'exact'] as const)('%s is unbiased', (name) =>
+    expect(mean(name)).toBeCloseTo(KL, 12),
+  );
 
   it('k2 is not: 0.7 · ½ ln² 2.5', () => expect(mean('k2')).toBeCloseTo(0.35 * LN * LN, 12));
 
@@ -104,17 +108,48 @@ describe('expected value under the policy', () => {
   });
 });
 
+describe('off-policy: samples of another policy, every token enumerated', () => {
+  const OLD = [0.1, 0.2, 0.7];
+
+  /** Value and gradient with respect to the policy's logits, in expectation over OLD. */
+  const underOld = (name: KlEstimatorName): { value: number; gradient: number[] } => {
+    const { logits, logprobs, reference, exact } = enumerated();
+    const old = doubles(OLD.map(Math.log));
+    const inputs = { logprobs, oldLogprobs: old, referenceLogprobs: reference, exactKl: exact };
+    const expected = klPerToken(name, inputs).mul(doubles(OLD)).sum();
+    return { value: expected.item(), gradient: grad([expected], [logits])[0]?.numbers() ?? [] };
+  };
+
+  it.each(['k3-unbiased', 'exact'] as const)('%s: value and gradient are those of KL(π_θ ‖ π_ref)', (name) => {
+    const { value, gradient } = underOld(name);
+    expect(value).toBeCloseTo(KL, 12);
+    expectClose(gradient, TRUE_KL_GRADIENT);
+  });
+
+  it.each(['k1', 'k2', 'k3'] as const)('%s: neither', (name) => {
+    const { value, gradient } = underOld(name);
+    expect(Math.abs(value - KL)).toBeGreaterThan(0.05);
+    expect(Math.max(...gradient.map((g, v) => Math.abs(g - (TRUE_KL_GRADIENT[v] ?? 0))))).toBeGreaterThan(0.05);
+  });
+});
+
 describe('single tokens', () => {
   const logprobs = [-0.01, -0.5, -3, -9, -21, -25.5];
   const reference = [-4, -0.6, -2.9999, -1, -0.5, -0.25];
 
-  it.each(['k1', 'k2', 'k3'] as const)('%s: gradient by finite differences', (name) => {
+  it.each(['k1', 'k2', 'k3', 'k3-unbiased'] as const)('%s: gradient by finite differences', (name) => {
+    const kl = (at: Tensor, index: readonly number[]): Tensor =>
+      klPerToken(name, {
+        logprobs: at,
+        oldLogprobs: doubles(index.map((i) => (logprobs[i] ?? 0) - 0.3)),
+        referenceLogprobs: doubles(index.map((i) => reference[i] ?? 0)),
+        exactKl: null,
+      });
     const at = doubles(logprobs, true);
-    const gradient = grad([perToken(name, at, doubles(reference)).sum()], [at])[0]?.numbers() ?? [];
+    const gradient = grad([kl(at, [...logprobs.keys()]).sum()], [at])[0]?.numbers() ?? [];
     const step = 1e-6;
     for (const [i, value] of logprobs.entries()) {
-      const side = (sign: number) =>
-        perToken(name, doubles([value + sign * step]), doubles([reference[i] ?? 0])).item();
+      const side = (sign: number) => kl(doubles([value + sign * step]), [i]).item();
       const numeric = (side(1) - side(-1)) / (2 * step);
       expect(Math.abs((gradient[i] ?? 0) - numeric)).toBeLessThan(1e-6 * Math.max(1, Math.abs(numeric)));
     }
@@ -126,11 +161,14 @@ describe('single tokens', () => {
     expect(grad([kl], [old, ref], { allowUnused: true })).toEqual([null, null]);
   });
 
-  it.each(['k2', 'k3'] as const)('%s is never negative, in float32, for differences from 1e-8 to 60', (name) => {
-    const differences = Array.from({ length: 400 }, (_, i) => (i % 2 === 0 ? 1 : -1) * 10 ** (-8 + (i / 400) * 9.78));
-    const values = perToken(name, tensor(differences), tensor(differences.map(() => 0))).numbers();
-    expect(Math.min(...values)).toBeGreaterThanOrEqual(0);
-  });
+  it.each(['k2', 'k3', 'k3-unbiased'] as const)(
+    '%s is never negative, in float32, for differences from 1e-8 to 60',
+    (name) => {
+      const differences = Array.from({ length: 400 }, (_, i) => (i % 2 === 0 ? 1 : -1) * 10 ** (-8 + (i / 400) * 9.78));
+      const values = perToken(name, tensor(differences), tensor(differences.map(() => 0))).numbers();
+      expect(Math.min(...values)).toBeGreaterThanOrEqual(0);
+    },
+  );
 
   it('k3 keeps its digits near 0, in float32: d²/2 at d = 10⁻⁴', () => {
     const value = perToken('k3', tensor([0]), tensor([1e-4])).item();
@@ -143,6 +181,14 @@ describe('single tokens', () => {
     const [atReference, ...others] = grad([kl], [at])[0]?.numbers() ?? [];
     expect(Math.abs(atReference ?? 1)).toBe(0);
     expectClose(others, [1 - Math.exp(-0.5), 1 - Math.exp(0.5), 1 - Math.exp(3)], 5);
+  });
+
+  it('k3-unbiased stays finite in float32 where ρ and e^d would overflow, forward and backward', () => {
+    const at = tensor([0, -200, -100], { requiresGrad: true });
+    const inputs = { logprobs: at, oldLogprobs: tensor([-200, 0, -200]), exactKl: null };
+    const kl = klPerToken('k3-unbiased', { ...inputs, referenceLogprobs: tensor([0, 0, 0]) });
+    expect(kl.numbers().every(Number.isFinite)).toBe(true);
+    expect(grad([kl.sum()], [at])[0]?.numbers().every(Number.isFinite)).toBe(true);
   });
 
   it('k3 goes on along its tangent from d = 20: finite in float32, and still pulling', () => {

@@ -14,10 +14,14 @@ import { z } from 'zod';
  * | k3    | e^d − d − 1     | unbiased, never negative, small variance    | ∇ KL(π_ref ‖ π_θ): that of the *other* KL   |
  * | exact | Σ_v p (log p/q) | the KL of the token's distribution itself   | ∇ KL(π_θ ‖ π_ref), without sampling noise   |
  *
+ * `k3-unbiased` is ρ · k3 with the importance ratio ρ = π_θ/π_old *in the gradient* (DeepSeek-V3.2, arXiv 2512.02556,
+ * eq. 7): value and gradient are those of KL(π_θ ‖ π_ref) in expectation over samples of π_old, on-policy and off.
+ *
  * k3 is GRPO's penalty (DeepSeekMath, arXiv 2402.03300, eq. 4) and the lecture notes' formula
  * π_ref/π_θ − log(π_ref/π_θ) − 1. The "value" column holds for samples of π_θ: where the samples are π_old's and
- * π_θ has moved on, all of k1..k3 are off by that. The last column is why the choice matters, and it is tested: the
- * gradient of a sampled estimator misses the part that comes from the sampling itself.
+ * π_θ has moved on, k1, k2 and k3 are off by that; k3-unbiased and exact are not, given the tokens before. The last
+ * column is why the choice matters, and it is tested: the gradient of a sampled estimator misses the part that comes
+ * from the sampling itself.
  */
 
 export interface KlInputs {
@@ -51,6 +55,13 @@ export const KL_ESTIMATORS = {
   k1: sampled((logprobs, reference) => logprobs.sub(reference)),
   k2: sampled((logprobs, reference) => logprobs.sub(reference).square().mul(0.5)),
   k3: sampled((logprobs, reference) => expMinusLineMinusOne(reference.sub(logprobs))),
+  'k3-unbiased': sampled((logprobs, reference, old) =>
+    logprobs
+      .sub(old)
+      .clamp(-K3_LIMIT, K3_LIMIT)
+      .exp()
+      .mul(expMinusLineMinusOne(reference.sub(logprobs))),
+  ),
   exact: { needs: 'exactKl', perToken: (inputs) => need(inputs, 'exactKl') },
 } as const satisfies Readonly<Record<string, KlEstimator>>;
 

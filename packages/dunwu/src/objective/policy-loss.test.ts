@@ -58,6 +58,13 @@ const clip = { clip_low: 0.2, clip_high: 0.2 };
 const kl = { estimator: 'none' } as const;
 const TOKEN: PolicyLossConfig = { ratio: 'token', ...clip, aggregate: 'sequence-mean-token-mean', kl };
 const TOKEN_MEAN: PolicyLossConfig = { ratio: 'token', ...clip, aggregate: 'token-mean', kl };
+const MAX_TOKENS: PolicyLossConfig = { ...TOKEN, aggregate: 'sequence-mean-max-tokens' };
+const NORMALISED: PolicyLossConfig = {
+  ratio: 'sequence-normalised',
+  ...clip,
+  aggregate: 'sequence-mean-token-mean',
+  kl,
+};
 const SEQUENCE: PolicyLossConfig = { ratio: 'sequence', ...clip, aggregate: 'sequence-mean-token-mean', kl };
 
 /**
@@ -186,6 +193,62 @@ describe('sequence ratio', () => {
   });
 });
 
+describe('Dr. GRPO: sequence-mean-max-tokens', () => {
+  it('divides by the outputs and by the constant L, not by their lengths', () => {
+    const { loss, gradient } = evaluate({ ...inputsOf(QUADRANTS), maxTokens: 10 }, MAX_TOKENS);
+    // −1/2 · 1/10 · [1.2 − 1.5 + 0.5 − 0.8 + 2.2]
+    expect(loss).toBeCloseTo(-1.6 / 20, 12);
+    expectClose(gradient, [0, 1.5 / 20, -0.5 / 20, 0, -2.2 / 20]);
+  });
+
+  it('a token of a long wrong output costs as much as one of a short wrong output, which 1/|o| does not give', () => {
+    const wrong: Plain = { ratio: [1, 1, 1, 1], advantages: [-1, -1, -1, -1], sequence: [0, 1, 1, 1] };
+    const constant = evaluate({ ...inputsOf(wrong), maxTokens: 4 }, MAX_TOKENS).gradient;
+    expectClose(constant, [1 / 8, 1 / 8, 1 / 8, 1 / 8]);
+    expectClose(evaluate(inputsOf(wrong), TOKEN).gradient, [1 / 2, 1 / 6, 1 / 6, 1 / 6]);
+  });
+
+  it('needs L, and an L that fits', () => {
+    for (const maxTokens of [undefined, 2, Number.NaN]) {
+      const inputs = { ...inputsOf(QUADRANTS), ...(maxTokens === undefined ? {} : { maxTokens }) };
+      expect(() => policyLoss(inputs, MAX_TOKENS)).toThrow(`maxTokens is ${maxTokens}`);
+    }
+  });
+});
+
+describe('GSPO: sequence-normalised', () => {
+  // Output 0: √(1.5 · 1.5) = 1.5; output 1: ∛(0.5 · 0.5 · 1.1).
+  const second = Math.cbrt(0.5 * 0.5 * 1.1); // 0.650…
+
+  it('the ratio is the geometric mean of the tokens’ ratios, clipped as a whole', () => {
+    const batch: Plain = { ...QUADRANTS, advantages: [1, 1, 2, 2, 2] };
+    const { loss, gradient, metrics } = evaluate(inputsOf(batch), NORMALISED);
+    expect(loss).toBeCloseTo(-(1.2 + 2 * second) / 2, 12);
+    // ∂s/∂log π_t = s/|o|; output 0 is clipped
+    expectClose(gradient, [0, 0, ...new Array<number>(3).fill((-2 * second) / 3 / 2)]);
+    expect(metrics['ratio/mean']).toBeCloseTo((1.5 + second) / 2, 12);
+    expect([metrics['clip/low'], metrics['clip/high']]).toEqual([0, 0.5]);
+  });
+
+  it('does not depend on the length: an output written twice has the ratio of one', () => {
+    const once = evaluate(inputsOf({ ratio: [1.1, 0.9], advantages: [1, 1], sequence: [0, 0] }), NORMALISED);
+    const twice = evaluate(
+      inputsOf({ ratio: [1.1, 0.9, 1.1, 0.9], advantages: [1, 1, 1, 1], sequence: [0, 0, 0, 0] }),
+      NORMALISED,
+    );
+    expect(twice.loss).toBeCloseTo(once.loss, 12);
+    expect(evaluate(inputsOf({ ratio: [1.1, 0.9], advantages: [1, 1], sequence: [0, 0] }), SEQUENCE).loss).toBeCloseTo(
+      -0.99,
+      12,
+    );
+  });
+
+  it('on-policy it has the token ratio’s gradient, A/(S |o|) at each token', () => {
+    const batch: Plain = { ratio: [1, 1, 1, 1], advantages: [2, 2, 2, -3], sequence: [0, 0, 0, 1] };
+    expectClose(evaluate(inputsOf(batch), NORMALISED).gradient, [-1 / 3, -1 / 3, -1 / 3, 1.5]);
+  });
+});
+
 describe('on-policy (old = new)', () => {
   it('the ratio is 1, nothing is clipped, and the gradient is −A/(S |o|) per token', () => {
     const batch: Plain = { ratio: [1, 1, 1, 1], advantages: [2, 2, 2, -3], sequence: [0, 0, 0, 1] };
@@ -261,6 +324,7 @@ function randomBatch(seed: number): { inputs: PolicyLossInputs; parameters: Tens
       lengths: doubles(lengthsOf(sequence)),
       sequencesInBatch: 6,
       tokensInBatch: tokens,
+      maxTokens: 9,
     },
   };
 }
@@ -270,6 +334,12 @@ const CONFIGS: [string, PolicyLossConfig][] = [
   ['token ratio, sequence-mean-token-mean', { ...TOKEN, ...penalty }],
   ['token ratio, token-mean', { ...TOKEN_MEAN, ...penalty }],
   ['sequence ratio', { ...SEQUENCE, ...penalty }],
+  ['token ratio, sequence-mean-max-tokens', { ...MAX_TOKENS, ...penalty }],
+  ['sequence ratio, normalised by length', { ...NORMALISED, ...penalty, clip_low: 0.02, clip_high: 0.02 }],
+  [
+    'DAPO: clip-higher, k3-unbiased',
+    { ...TOKEN_MEAN, clip_high: 0.28, kl: { ...penalty.kl, estimator: 'k3-unbiased' } },
+  ],
 ];
 
 describe.each(CONFIGS)('%s', (_, config) => {
@@ -357,7 +427,7 @@ function take(inputs: PolicyLossInputs, tokens: number[], outputs: number[], fir
 }
 
 describe('numbers that would overflow', () => {
-  it.each([TOKEN, SEQUENCE])('stay finite in float32, forward and backward', (config) => {
+  it.each([TOKEN, SEQUENCE, NORMALISED])('stay finite in float32, forward and backward', (config) => {
     // log-ratios +200, +200, −200 with A = 1, −1, −1; e^200 is infinite in float32
     const logprobs = tensor([0, 0, -200], { requiresGrad: true });
     const { loss } = policyLoss(
@@ -404,11 +474,17 @@ describe('the schema', () => {
   it('fills in GRPO', () => {
     expect(policyLossSchema.parse({ ratio: 'token', kl })).toEqual(TOKEN);
     expect(policyLossSchema.parse({ ratio: 'sequence', kl })).toEqual(SEQUENCE);
+    expect(policyLossSchema.parse({ ratio: 'sequence-normalised', kl })).toEqual({
+      ...NORMALISED,
+      clip_low: 0.0003,
+      clip_high: 0.0004,
+    });
   });
 
   it('refuses what would be ignored or would mean something else', () => {
     for (const wrong of [
       { ratio: 'sequence', aggregate: 'token-mean', kl },
+      { ratio: 'sequence-normalised', aggregate: 'sequence-mean-max-tokens', kl },
       { ratio: 'token', clip_low: -0.1, kl },
       { ratio: 'token', epsilon: 0.2, kl },
       { ratio: 'token' },

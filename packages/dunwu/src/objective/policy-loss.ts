@@ -20,24 +20,40 @@ const clip = {
  *   tokens has about s·√|o| (s·|o| where they move together), so a long output leaves [1 − ε, 1 + ε] after a much
  *   smaller step than a short one, and all its tokens with it. Choose ε for the product, not for a token. At ρ = 1 each
  *   token's gradient is A/S, |o| times that of the token ratio, while the KL's stays: β weighs |o| times less.
+ * - `sequence-normalised`: (π_θ(o | q) / π_old(o | q))^(1/|o|), the exponential of the mean log-ratio (GSPO, arXiv
+ *   2507.18071, eq. 5 and 7). An output is clipped as a whole, whatever its length; at ρ = 1 a token's gradient is
+ *   A/(S |o|), that of the token ratio. The mean moves far less than a token's ratio: hence ε of 3e-4 and 4e-4.
  *
  * `aggregate`: how the tokens' terms become one number; both denominators count the whole mini-batch.
  * - `sequence-mean-token-mean`: 1/S Σ_i 1/|o_i| Σ_t, GRPO's: every output weighs the same, a token of a long one less
  * - `token-mean`: 1/N Σ_i Σ_t: every token weighs the same. DAPO's (arXiv 2503.14476, section 3.3), there over one
- *   question's outputs, here over those of the mini-batch. Not with the sequence ratio, where it would weigh an
+ *   question's outputs, here over those of the mini-batch. Not with a sequence ratio, where it would weigh an
  *   output's one ratio by its length.
+ * - `sequence-mean-max-tokens`: 1/S Σ_i 1/L Σ_t with the constant L = `maxTokens`, the most tokens that an output may
+ *   have: Dr. GRPO's (arXiv 2503.20783, section 3.2 and its code). 1/|o_i| makes a long wrong output cost less per token
+ *   than a short one; a constant does not.
  */
 export const policyLossSchema = z.discriminatedUnion('ratio', [
   z.strictObject({
     ratio: z.literal('token'),
     ...clip,
-    aggregate: z.enum(['sequence-mean-token-mean', 'token-mean']).default('sequence-mean-token-mean'),
+    aggregate: z
+      .enum(['sequence-mean-token-mean', 'token-mean', 'sequence-mean-max-tokens'])
+      .default('sequence-mean-token-mean'),
     kl: klSchema,
   }),
   z.strictObject({
     ratio: z.literal('sequence'),
     ...clip,
     /** Where A is an output's, so is the surrogate, and this is its mean over outputs; of the KL a mean of means. */
+    aggregate: z.literal('sequence-mean-token-mean').default('sequence-mean-token-mean'),
+    kl: klSchema,
+  }),
+  z.strictObject({
+    ratio: z.literal('sequence-normalised'),
+    /** GSPO's own ε (section 5.1). */
+    clip_low: z.number().min(0).default(0.0003),
+    clip_high: z.number().min(0).default(0.0004),
     aggregate: z.literal('sequence-mean-token-mean').default('sequence-mean-token-mean'),
     kl: klSchema,
   }),
@@ -55,7 +71,7 @@ export interface PolicyLossInputs {
   readonly logprobs: Tensor;
   /** [N] log π_old of each token: the policy that sampled. All log-probabilities at the sampling temperature. */
   readonly oldLogprobs: Tensor;
-  /** [N] log π_ref of each token, for the estimators k1, k2, k3; else null. */
+  /** [N] log π_ref of each token, for the estimators k1, k2, k3, k3-unbiased; else null. */
   readonly referenceLogprobs: Tensor | null;
   /** [N] exact KL(π_θ ‖ π_ref) of each token's distribution, for the estimator `exact`; else null. */
   readonly exactKl: Tensor | null;
@@ -69,6 +85,8 @@ export interface PolicyLossInputs {
   readonly sequencesInBatch: number;
   /** Response tokens in the whole mini-batch, over all its micro-batches. */
   readonly tokensInBatch: number;
+  /** L: the most response tokens that an output may have; needed where `aggregate` is `sequence-mean-max-tokens`. */
+  readonly maxTokens?: number;
 }
 
 /**
@@ -82,7 +100,7 @@ export const LOG_RATIO_LIMIT = 20;
  * arXiv 2402.03300, eq. 3; DeepSeek-R1, arXiv 2501.12948, eq. 1):
  *
  *     J = aggregate( min(ρ A, clip(ρ, 1 − clip_low, 1 + clip_high) A) − β D_KL ),   loss = −J
- *     ρ = exp(log π_θ − log π_old), per token or summed per output first
+ *     ρ = exp(log π_θ − log π_old), per token, or with the sum or the mean over each output
  *
  * The losses of a mini-batch's micro-batches add up to the loss of the whole (the denominators are the mini-batch's), so
  * call `backward()` on each and step once. With one update per rollout ρ is exactly 1: nothing is clipped, and the
@@ -102,17 +120,23 @@ export const LOG_RATIO_LIMIT = 20;
  *   smaller than this micro-batch.
  */
 export function policyLoss(inputs: PolicyLossInputs, config: PolicyLossConfig): Objective {
-  check(inputs);
+  check(inputs, config);
   return scope(() => {
     const advantages = inputs.advantages.detach();
     const low = 1 - config.clip_low;
     const high = 1 + config.clip_high;
     const perToken = inputs.lengths.indexSelect(0, inputs.sequence).reciprocal(); // [N] 1 / |o_i|
 
-    const aggregate = (terms: Tensor): Tensor =>
-      config.aggregate === 'token-mean'
-        ? terms.sum().div(inputs.tokensInBatch)
-        : terms.mul(perToken).sum().div(inputs.sequencesInBatch);
+    const aggregate = (terms: Tensor): Tensor => {
+      switch (config.aggregate) {
+        case 'token-mean':
+          return terms.sum().div(inputs.tokensInBatch);
+        case 'sequence-mean-max-tokens':
+          return terms.sum().div(inputs.sequencesInBatch * (inputs.maxTokens as number));
+        case 'sequence-mean-token-mean':
+          return terms.mul(perToken).sum().div(inputs.sequencesInBatch);
+      }
+    };
 
     const ratio = importanceRatio(inputs, config.ratio);
     const surrogate = ratio.mul(advantages).minimum(ratio.clamp(low, high).mul(advantages));
@@ -142,17 +166,18 @@ export function policyLoss(inputs: PolicyLossInputs, config: PolicyLossConfig): 
   });
 }
 
-/** ρ at every token [N]; with `sequence` the tokens of an output share theirs. */
+/** ρ at every token [N]; with a sequence ratio the tokens of an output share theirs. */
 function importanceRatio(inputs: PolicyLossInputs, ratio: PolicyLossConfig['ratio']): Tensor {
   const { logprobs, oldLogprobs, sequence, lengths } = inputs;
   const tokens = logprobs.sub(oldLogprobs.detach());
   if (ratio === 'token') return tokens.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp();
   const sums = zeros([lengths.numel], { dtype: tokens.dtype, device: tokens.device }).indexAdd(0, sequence, tokens);
-  return sums.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp().indexSelect(0, sequence);
+  const log = ratio === 'sequence' ? sums : sums.div(lengths);
+  return log.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp().indexSelect(0, sequence);
 }
 
 /** Only what can be told without waiting for the device. */
-function check(inputs: PolicyLossInputs): void {
+function check(inputs: PolicyLossInputs, config: PolicyLossConfig): void {
   const { logprobs, oldLogprobs, referenceLogprobs, exactKl, advantages, sequence, lengths } = inputs;
   const fail = (text: string): never => {
     throw new Error(`policyLoss: ${text}`);
@@ -181,6 +206,13 @@ function check(inputs: PolicyLossInputs): void {
     fail(
       `tokensInBatch is ${inputs.tokensInBatch}, fewer than the ${tokens} tokens of this micro-batch; ` +
         'give the count of the whole mini-batch',
+    );
+  }
+  const longest = inputs.maxTokens ?? Number.NaN;
+  if (config.aggregate === 'sequence-mean-max-tokens' && !(longest * lengths.numel >= tokens)) {
+    fail(
+      `maxTokens is ${inputs.maxTokens}; aggregate sequence-mean-max-tokens divides by it: give the most response ` +
+        'tokens that an output may have',
     );
   }
 }

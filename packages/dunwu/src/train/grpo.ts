@@ -178,7 +178,7 @@ class GrpoTrainer {
     const update = updatePolicy(
       { policy, optimizer: this.#optimizer, reference: this.#reference },
       outputs,
-      { ...config, temperature: config.sampling.temperature },
+      { ...config, temperature: config.sampling.temperature, max_tokens: config.sampling.max_tokens },
       { n, rate },
     );
     if (n === 1) {

@@ -30,6 +30,8 @@ export interface PolicyUpdateConfig {
   readonly clip_grad: number;
   /** The temperature that the outputs were sampled at: all log-probabilities are at it. */
   readonly temperature: number;
+  /** The most response tokens that an output may have; needed where the loss's `aggregate` divides by it. */
+  readonly max_tokens?: number;
   readonly loss: PolicyLossConfig;
 }
 
@@ -119,6 +121,7 @@ function updateInScope(
               lengths: tensor(Float32Array.from(micro, (one) => one.logprobs.length)),
               sequencesInBatch: batch.length,
               tokensInBatch,
+              ...(config.max_tokens === undefined ? {} : { maxTokens: config.max_tokens }),
             },
             config.loss,
           );
