@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { RewardProgram, type RewardProgramConfig } from '../reward/program.js';
-import { RULE_NAMES, type RuleName } from '../reward/rules/index.js';
+import { type RuleName, ruleNames } from '../reward/rules/index.js';
 import type { PartStatus, Trace } from '../reward/trace.js';
 import { languageOf } from '../task/language.js';
 import type { Language, Problem } from '../task/problem.js';
@@ -22,7 +22,7 @@ export interface BadLine {
 }
 
 /** The rules that judge another model's output: no tags expected of it, and arithmetic of everyday life allowed. */
-const OPTIONS: Partial<Record<RuleName, Record<string, unknown>>> = {
+const OPTIONS: Partial<Record<string, Record<string, unknown>>> = {
   accuracy: { require_tags: false },
   steps: { constants: 'everyday' },
 };
@@ -33,7 +33,7 @@ const OPTIONS: Partial<Record<RuleName, Record<string, unknown>>> = {
 export function parseRules(list: string, requireTags = false): RewardProgramConfig {
   const rules: NonNullable<RewardProgramConfig['rules']> = {};
   // `length` needs a limit that only a recipe can give.
-  const known = RULE_NAMES.filter((name) => name !== 'length');
+  const known = ruleNames().filter((name) => name !== ('length' satisfies RuleName));
   for (const item of list.split(/[,，]/)) {
     const [name = '', weightText, ...more] = item.split('=').map((part) => part.trim());
     const rule = known.find((one) => one === name);
@@ -144,7 +144,7 @@ function rounded(value: number): string {
   return String(Math.round(value * 1000) / 1000);
 }
 
-const STATUSES: readonly PartStatus[] = ['ok', 'wrong', 'unparsable', 'timeout', 'bad-gold'];
+const STATUSES: readonly PartStatus[] = ['ok', 'wrong', 'unparsable', 'timeout', 'bad-gold', 'error'];
 
 /** Counts of every status and mean points of every rule, over all responses. */
 export class ScoreSummary {
@@ -168,9 +168,12 @@ export class ScoreSummary {
 
   table(): string {
     if (this.#responses === 0) return 'no responses';
-    const rows = [['rule', ...STATUSES, 'mean points']];
+    // Only a rule of the user's own can fail: the column is there when one did.
+    const failed = [...this.#rules.values()].some(({ statuses }) => statuses.has('error'));
+    const columns = STATUSES.filter((status) => status !== 'error' || failed);
+    const rows = [['rule', ...columns, 'mean points']];
     for (const [name, { points, statuses }] of this.#rules) {
-      const counts = STATUSES.map((status) => String(statuses.get(status) ?? 0));
+      const counts = columns.map((status) => String(statuses.get(status) ?? 0));
       rows.push([name, ...counts, (points / this.#responses).toFixed(4)]);
     }
     const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];

@@ -133,6 +133,22 @@ describe('dunwu score', () => {
       await expect(score(text, { out: path }, path)).rejects.toThrow('is the input file');
     });
 
+    it('--import: rules of a file, by name', async () => {
+      const rules = join(folder, 'rules.mjs');
+      await writeFile(
+        rules,
+        'export const hashed = (p, r) => (r.includes("####") ? 1 : 0);\nexport const bad = () => 7;',
+      );
+      const warning = vi.spyOn(process, 'emitWarning').mockReturnValue();
+      const { out } = await score(text, { rules: 'accuracy,hashed=0.5,bad', import: [rules] });
+      expect(out).toContain(
+        '     0     1.5  accuracy ok 1 «59»  hashed ok 1  bad error 0 (rule bad (rules.mjs): returned 7',
+      );
+      expect(out).toMatch(/rule +ok +wrong +unparsable +timeout +bad-gold +error +mean points/);
+      expect(out).toMatch(/bad +0 +0 +0 +0 +0 +4 +0\.0000/);
+      warning.mockRestore();
+    });
+
     it('runs as a command on a file, and names a missing one', async () => {
       const path = join(folder, 'in.jsonl');
       await writeFile(path, text);

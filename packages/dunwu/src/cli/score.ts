@@ -9,6 +9,8 @@ import { EXIT, UsageError } from './errors.js';
 
 export interface ScoreFlags {
   readonly rules: string;
+  /** Files of rules beside the built-in ones. */
+  readonly import?: readonly string[];
   readonly json?: boolean;
   readonly out?: string;
   readonly requireTags?: boolean;
@@ -40,6 +42,7 @@ export function registerScore(program: Command): void {
       'rules, each NAME or NAME=WEIGHT: accuracy, format, steps, language, repetition, readability',
       'accuracy,format,steps',
     )
+    .option('--import <file>', 'a file of rules of your own (.mjs), to name in --rules (repeatable)', collect, [])
     .option('--json', 'print one JSON object a response: index, total, parts')
     .option('--out <file>', 'write these JSON objects to a file (and the summary to standard output)')
     .option('--require-tags', 'accuracy: only <answer>…</answer> counts, as in training')
@@ -49,7 +52,8 @@ export function registerScore(program: Command): void {
 Examples:
   dunwu score outputs.jsonl                         every response on a line, and a table
   dunwu score outputs.jsonl --json > traces.jsonl   for other programs
-  dunwu score - --rules accuracy,format=0.5 < outputs.jsonl`,
+  dunwu score - --rules accuracy,format=0.5 < outputs.jsonl
+  dunwu score outputs.jsonl --import my-rules.mjs --rules accuracy,polite=0.2`,
     )
     .action(async (file: string, flags: ScoreFlags) => {
       process.exitCode = await scoreCommand(file, flags, {
@@ -58,6 +62,10 @@ Examples:
         errors: process.stderr,
       });
     });
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
 }
 
 async function openInput(file: string): Promise<AsyncIterable<Uint8Array>> {
@@ -77,6 +85,10 @@ async function openInput(file: string): Promise<AsyncIterable<Uint8Array>> {
  */
 export async function scoreCommand(file: string, flags: ScoreFlags, streams: ScoreStreams): Promise<number> {
   const { parseRules, ScoreSummary, scoreLines, traceJson, traceText } = await import('./score-responses.js');
+  for (const rules of flags.import ?? []) {
+    const { importRules } = await import('../reward/user-rules.js');
+    await importRules(rules);
+  }
   const config = parseRules(flags.rules, flags.requireTags ?? false);
   if (flags.out !== undefined && file !== '-' && resolve(flags.out) === resolve(file)) {
     throw new UsageError(`--out ${flags.out} is the input file; give another name`);

@@ -16,6 +16,7 @@ import {
 import { z } from 'zod';
 import { didYouMean } from '../util/edit-distance.js';
 import { errorCode, errorText, UsageError } from '../util/errors.js';
+import { RuleFiles } from './rule-files.js';
 import { at, describe, explainIssues, type Problem } from './schema-errors.js';
 import type { StageKind } from './stage.js';
 
@@ -98,26 +99,37 @@ export async function parseRecipe(text: string, file: string, options: LoadOptio
   const parsed = schema.safeParse(value);
   if (!parsed.success) problems.push(...explainIssues(schema, value, parsed.error.issues));
 
-  const stages = await checkStages(value, options.kinds, problems);
+  const base = path.resolve(path.dirname(file));
+  const stages = await checkStages(value, base, options.kinds, problems);
   if (problems.length > 0 || !parsed.success) throw new UsageError(source.report(problems, overrides, value));
   const { name: recipeName, description, seed, compute, task } = parsed.data;
-  const base = path.resolve(path.dirname(file));
   return { base, name: recipeName, ...(description === undefined ? {} : { description }), seed, compute, task, stages };
 }
 
 /** Checks each stage by its kind's schema, the uniqueness of names, and the references; adds to `problems`. */
-async function checkStages(value: unknown, kinds: readonly StageKind[], problems: Problem[]): Promise<RecipeStage[]> {
+async function checkStages(
+  value: unknown,
+  base: string,
+  kinds: readonly StageKind[],
+  problems: Problem[],
+): Promise<RecipeStage[]> {
   const list = at(value, ['stages']);
   const stages: RecipeStage[] = [];
   const earlier: string[] = [];
+  const ruleFiles = new RuleFiles(base);
   for (const [index, raw] of (Array.isArray(list) ? list : []).entries()) {
     if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) continue; // told by the recipe's own schema
     const { name: stageName, kind: kindName, ...own } = raw as Record<string, unknown>;
     const kind = kinds.find((candidate) => candidate.kind === kindName);
     if (kind !== undefined) {
       const spec = await kind.spec();
-      const result = spec.schema.safeParse(own);
-      if (result.success) {
+      // First the user's own rules: the schemas know only rules that are there.
+      const missing = await ruleFiles.load(own);
+      for (const problem of missing) problems.push({ ...problem, path: ['stages', index, ...problem.path] });
+      const result = missing.length > 0 ? null : spec.schema.safeParse(own);
+      if (result === null) {
+        // Told already; without its rules the rest cannot be judged.
+      } else if (result.success) {
         stages.push({ name: String(stageName), kind: kind.kind, config: result.data });
         for (const reference of new Set(spec.references?.(result.data) ?? [])) {
           if (earlier.includes(reference)) continue;

@@ -6,7 +6,7 @@ export { type Readability, readability, readabilityParts } from './readability.j
 export { type Repetition, repetition } from './repetition.js';
 export { type AccuracyOptions, accuracyRule } from './rules/accuracy.js';
 export { formatRule } from './rules/format.js';
-export { RULE_NAMES, RULES, type RuleDefinition, type RuleName } from './rules/index.js';
+export { RULE_NAMES, RULES, type RuleDefinition, type RuleName, ruleNames } from './rules/index.js';
 export { languageConsistency, languageRule, mixesLanguages } from './rules/language.js';
 export { type LengthOptions, lengthRule } from './rules/length.js';
 export { type ReadabilityOptions, readabilityRule } from './rules/readability.js';
@@ -14,3 +14,11 @@ export { type RepetitionOptions, repetitionRule } from './rules/repetition.js';
 export { type StepsOptions, stepsRule } from './rules/steps.js';
 export { chainOfThought } from './tags.js';
 export type { Part, PartStatus, Rule, RuleResult, Span, StepPoints, Trace } from './trace.js';
+export {
+  type ImportOptions,
+  importRules,
+  type RuleOptions,
+  registerRule,
+  type UserRule,
+  type Verdict,
+} from './user-rules.js';

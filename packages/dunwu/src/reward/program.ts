@@ -1,31 +1,35 @@
 import { z } from 'zod';
 import type { Problem } from '../task/problem.js';
-import { RULE_NAMES, RULES, type RuleName } from './rules/index.js';
+import { didYouMean } from '../util/edit-distance.js';
+import { ruleNames, ruleOf } from './rules/index.js';
 import type { Part, Rule, StepPoints, Trace } from './trace.js';
 
 /** A weight alone, or a weight and the rule's options. */
 const ruleEntry = z.union([z.number().finite(), z.looseObject({ weight: z.number().finite().optional() })], {
   error: 'give a weight (a number) or an object with `weight` and the options of the rule',
 });
-const ruleTable = z.partialRecord(z.enum(RULE_NAMES as [RuleName, ...RuleName[]]), ruleEntry);
+const ruleTable = z.record(z.string(), ruleEntry);
 
 /**
  * What a recipe says of rewards:
  *
  *     rules:   { accuracy: 1, format: 0.5, steps: { weight: 1, relative_to_gold: true } }
  *     sources: { gsm8k: { steps: 0 }, cmath: { accuracy: { weight: 2, require_tags: false } } }
+ *     import:  ./my-rules.mjs
  *
  * `sources` overrides weights and options for problems of that source (N12: 数据来源不同，加权方式不同); a rule with weight 0 is
- * not run. Unknown rules, unknown options and overrides of rules that are not in `rules` are errors.
+ * not run. Unknown rules, unknown options and overrides of rules that are not in `rules` are errors. `import` names files
+ * of the user's own rules; whoever reads the recipe loads them (user-rules.ts: importRules) before this is parsed.
  */
 export const rewardProgramConfig = z
   .strictObject({
     rules: ruleTable.refine((rules) => Object.keys(rules).length > 0, { error: 'name at least one rule' }),
     sources: z.record(z.string(), ruleTable).default({}),
+    import: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
   })
   .superRefine((config, context) => {
     const check = (table: RuleTable, path: string[]): void => {
-      for (const [name, entry] of Object.entries(table) as [RuleName, RuleEntry][]) {
+      for (const [name, entry] of Object.entries(table)) {
         const given = path[0] === 'sources' ? merge(config.rules[name], entry) : entry;
         if (path[0] === 'sources' && config.rules[name] === undefined) {
           context.addIssue({
@@ -35,7 +39,12 @@ export const rewardProgramConfig = z
           });
           continue;
         }
-        const parsed = RULES[name].options.safeParse(split(given).options);
+        const definition = ruleOf(name);
+        if (definition === undefined) {
+          context.addIssue({ code: 'custom', path: [...path, name], message: unknownRule(name) });
+          continue;
+        }
+        const parsed = definition.options.safeParse(split(given).options);
         for (const issue of parsed.error?.issues ?? []) {
           context.addIssue({ code: 'custom', path: [...path, name, ...issue.path], message: issue.message });
         }
@@ -48,6 +57,11 @@ export const rewardProgramConfig = z
 type RuleEntry = z.infer<typeof ruleEntry>;
 type RuleTable = z.infer<typeof ruleTable>;
 export type RewardProgramConfig = z.input<typeof rewardProgramConfig>;
+
+function unknownRule(name: string): string {
+  const near = didYouMean(name, ruleNames());
+  return `there is no rule \`${name}\`.${near === undefined ? '' : ` Did you mean \`${near}\`?`} Rules: ${ruleNames().join(', ')}`;
+}
 
 function split(entry: RuleEntry): { weight: number; options: Record<string, unknown> } {
   if (typeof entry === 'number') return { weight: entry, options: {} };
@@ -66,9 +80,10 @@ interface WeightedRule {
 }
 
 function build(table: RuleTable): WeightedRule[] {
-  return (Object.entries(table) as [RuleName, RuleEntry][]).flatMap(([name, entry]) => {
+  return Object.entries(table).flatMap(([name, entry]) => {
     const { weight, options } = split(entry);
-    return weight === 0 ? [] : [{ weight, rule: RULES[name].create(options) }];
+    const definition = ruleOf(name);
+    return weight === 0 || definition === undefined ? [] : [{ weight, rule: definition.create(options) }];
   });
 }
 
@@ -87,7 +102,7 @@ export class RewardProgram {
     this.#sources = new Map(
       Object.entries(sources).map(([source, table]) => {
         const merged: RuleTable = { ...rules };
-        for (const [name, entry] of Object.entries(table) as [RuleName, RuleEntry][]) {
+        for (const [name, entry] of Object.entries(table)) {
           merged[name] = merge(rules[name], entry);
         }
         return [source, build(merged)];

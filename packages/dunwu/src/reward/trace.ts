@@ -6,8 +6,9 @@ export type Span = readonly [start: number, end: number];
 /**
  * `wrong`: understood and not right. `unparsable`: the response holds nothing the rule can read.
  * `timeout`: checking was cut short. `bad-gold`: the problem's own answer cannot be read, so nothing can be said.
+ * `error`: the rule itself failed, which only a user's own rule can (user-rules.ts); the note says how.
  */
-export type PartStatus = 'ok' | 'wrong' | 'unparsable' | 'timeout' | 'bad-gold';
+export type PartStatus = 'ok' | 'wrong' | 'unparsable' | 'timeout' | 'bad-gold' | 'error';
 
 /** What one rule said of one response. `points` is between 0 and `max` (unweighted, max usually 1). */
 export interface Part {

@@ -100,7 +100,7 @@ export function rolloutMetrics(rollouts: readonly ScoredRollout[], groupSize: nu
       const groups = inGroups(parts, groupSize).filter(([first]) => first !== undefined);
       metrics.solved_questions = mean(groups.map((group) => (group.some((part) => part?.status === 'ok') ? 1 : 0)));
     }
-    for (const status of ['unparsable', 'timeout', 'bad-gold'] as const) {
+    for (const status of ['unparsable', 'timeout', 'bad-gold', 'error'] as const) {
       const share = mean(judged.map((part) => (part.status === status ? 1 : 0)));
       if (share > 0) metrics[`reward/${name}/${status}`] = share;
     }

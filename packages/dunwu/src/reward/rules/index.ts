@@ -13,6 +13,8 @@ export interface RuleDefinition {
   /** Strict: an option that it does not know is an error. */
   readonly options: z.ZodType;
   create(options: unknown): Rule;
+  /** Where it comes from, when it is not built in. */
+  readonly origin?: string;
 }
 
 /** Parses twice what needs it only once, for the sake of types: `create` is called when a program is built, not per response. */
@@ -32,3 +34,20 @@ export const RULES = {
 
 export type RuleName = keyof typeof RULES;
 export const RULE_NAMES = Object.keys(RULES) as RuleName[];
+
+const added = new Map<string, RuleDefinition>();
+
+/** Adds a rule that is not built in: see user-rules.ts. */
+export function setRule(name: string, definition: RuleDefinition): void {
+  added.set(name, definition);
+}
+
+/** A built-in or added rule, or undefined. */
+export function ruleOf(name: string): RuleDefinition | undefined {
+  return Object.hasOwn(RULES, name) ? RULES[name as RuleName] : added.get(name);
+}
+
+/** Names of all rules that there are now, the built-in ones first. */
+export function ruleNames(): string[] {
+  return [...RULE_NAMES, ...added.keys()];
+}
