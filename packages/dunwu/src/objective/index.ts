@@ -20,3 +20,11 @@ export {
 export { type LanguageModelLossOptions, languageModelLoss } from './language-model.js';
 export { combineMetrics, type Metric, type Metrics, type Objective } from './metrics.js';
 export { type PolicyLossConfig, type PolicyLossInputs, policyLoss, policyLossSchema } from './policy-loss.js';
+export {
+  type GrpoAdvantageConfig,
+  grpoAdvantageSchema,
+  type ProcessAdvantageConfig,
+  type ProcessAdvantages,
+  processAdvantages,
+  type SteppedOutput,
+} from './process-advantage.js';
