@@ -13,7 +13,7 @@ export { type ReadabilityOptions, readabilityRule } from './rules/readability.js
 export { type RepetitionOptions, repetitionRule } from './rules/repetition.js';
 export { type StepsOptions, stepsRule } from './rules/steps.js';
 export { chainOfThought } from './tags.js';
-export type { Part, PartStatus, Rule, RuleResult, Span, StepPoints, Trace } from './trace.js';
+export type { Part, PartStatus, Rule, RuleResult, Span, StepPoints, Trace, TraceStep } from './trace.js';
 export {
   type ImportOptions,
   importRules,

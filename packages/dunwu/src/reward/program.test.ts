@@ -23,7 +23,9 @@ describe('RewardProgram', () => {
       ['format', 0.5, 1],
       ['steps', 0.25, 1],
     ]);
-    expect(trace.steps?.map(({ span, points }) => [good.slice(...span), points])).toEqual([['80-21=59', 1]]);
+    expect(trace.steps?.map(({ span, points, rule }) => [good.slice(...span), points, rule])).toEqual([
+      ['80-21=59', 1, 'steps'],
+    ]);
     expect(program.score(problem, '59').total).toBe(0);
     expect(program.max('mini')).toBe(1.75);
   });

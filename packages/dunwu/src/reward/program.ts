@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Problem } from '../task/problem.js';
 import { didYouMean } from '../util/edit-distance.js';
 import { ruleNames, ruleOf } from './rules/index.js';
-import type { Part, Rule, StepPoints, Trace } from './trace.js';
+import type { Part, Rule, Trace, TraceStep } from './trace.js';
 
 /** A weight alone, or a weight and the rule's options. */
 const ruleEntry = z.union([z.number().finite(), z.looseObject({ weight: z.number().finite().optional() })], {
@@ -113,7 +113,7 @@ export class RewardProgram {
   /** Judges one response. `total` = Σ weight · points, summed in the order of `parts`; steps in order of position. */
   score(problem: Problem, response: string): Trace {
     const parts: (Part & { weight: number })[] = [];
-    const steps: StepPoints[] = [];
+    const steps: TraceStep[] = [];
     let total = 0;
     let hasSteps = false;
     for (const { weight, rule } of this.#sources.get(problem.source) ?? this.#base) {
@@ -122,7 +122,7 @@ export class RewardProgram {
       total += weight * part.points;
       if (ruleSteps) {
         hasSteps = true;
-        steps.push(...ruleSteps);
+        for (const step of ruleSteps) steps.push({ ...step, rule: part.name });
       }
     }
     if (!hasSteps) return { total, parts };

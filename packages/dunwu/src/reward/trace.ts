@@ -27,11 +27,16 @@ export interface StepPoints {
   readonly points: number;
 }
 
+/** A step's points, and the rule that gave them: the name of one of the trace's parts. */
+export interface TraceStep extends StepPoints {
+  readonly rule: string;
+}
+
 /** The whole judgement: `total` is the exact sum of the parts' weighted points. */
 export interface Trace {
   readonly total: number;
   readonly parts: readonly (Part & { readonly weight: number })[];
-  readonly steps?: readonly StepPoints[];
+  readonly steps?: readonly TraceStep[];
 }
 
 export interface RuleResult extends Part {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { advantageSchema } from '../objective/advantage.js';
 import { policyLossSchema } from '../objective/policy-loss.js';
-import { rewardProgramConfig } from '../reward/program.js';
+import { grpoAdvantageSchema } from '../objective/process-advantage.js';
+import { type RewardProgramConfig, rewardProgramConfig } from '../reward/program.js';
+import { mayGiveSteps } from '../reward/rules/index.js';
 import { samplingSchema } from '../rollout/sampling-config.js';
 import { optimizerSchema } from './optimizer-config.js';
 import { scheduleSchema } from './schedule.js';
@@ -22,7 +23,12 @@ export const grpoConfig = z
     sampling: samplingSchema,
     /** Rules and their weights, per source. */
     rewards: rewardProgramConfig,
-    advantage: advantageSchema.prefault({ scale: 'std' }),
+    advantage: grpoAdvantageSchema.prefault({ scale: 'std' }),
+    /**
+     * DAPO (arXiv 2503.14476, section 3.2): groups whose advantages are all 0 are thrown away and other questions take
+     * their places, in at most so many rounds; what then still has no spread stays. Without this key none are.
+     */
+    dynamic_sampling: z.strictObject({ max_rounds: z.number().int().positive().default(4) }).optional(),
     loss: policyLossSchema,
     /** Rollouts between two refreshes π_ref ← π_θ; 0 keeps the first (R1: 400). */
     reference_every: z.number().int().nonnegative().default(0),
@@ -32,8 +38,15 @@ export const grpoConfig = z
     /** Tokens computed at one time; bounds memory, changes results by rounding only. */
     micro_batch_tokens: z.number().int().positive().default(8192),
     save_every: z.number().int().positive().default(10),
-    /** Greedy accuracy on the validation split every so many rollouts; n problems. */
-    validation: z.strictObject({ every: z.number().int().positive(), n: z.number().int().positive() }).optional(),
+    /** Greedy accuracy on n problems of the validation split every so many rollouts; also of `samples` sampled ones. */
+    validation: z
+      .strictObject({
+        every: z.number().int().positive(),
+        n: z.number().int().positive(),
+        /** Samples a problem at temperature 1; 0 leaves them out. */
+        samples: z.number().int().nonnegative().default(0),
+      })
+      .optional(),
   })
   .superRefine((config, context) => {
     if (config.mini_batches > config.questions_per_step) {
@@ -57,6 +70,31 @@ export const grpoConfig = z
         message: 'would be ignored: loss.kl.estimator is none, so there is no reference',
       });
     }
+    if (config.advantage.kind === 'process') {
+      if (config.loss.ratio !== 'token') {
+        context.addIssue({
+          code: 'custom',
+          path: ['advantage', 'kind'],
+          message: `process gives each token its own advantage, and loss.ratio ${config.loss.ratio} moves all tokens of an output alike: use ratio token`,
+        });
+      }
+      if (!rulesRun(config.rewards).some(mayGiveSteps)) {
+        context.addIssue({
+          code: 'custom',
+          path: ['advantage', 'kind'],
+          message: 'process needs a rule that gives points step by step: add `steps` to rewards.rules',
+        });
+      }
+    }
   });
 
 export type GrpoConfig = z.output<typeof grpoConfig>;
+
+/** Names of the rules that have a weight for some source. */
+function rulesRun({ rules, sources = {} }: RewardProgramConfig): string[] {
+  return [rules, ...Object.values(sources)].flatMap((table) =>
+    Object.entries(table).flatMap(([name, entry]) =>
+      (typeof entry === 'number' ? entry : (entry.weight ?? 1)) === 0 ? [] : [name],
+    ),
+  );
+}

@@ -2,20 +2,23 @@ import { evaluate } from '../eval/evaluate.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
 import { DeepseekModel } from '../model/deepseek.js';
 import { groupAdvantages } from '../objective/advantage.js';
+import { processAdvantages } from '../objective/process-advantage.js';
 import { RewardProgram } from '../reward/program.js';
 import type { Trace } from '../reward/trace.js';
 import { RolloutEngine, type Sample } from '../rollout/engine.js';
-import type { Task } from '../task/problem.js';
+import type { Problem, Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Random, type RandomState } from '../util/random.js';
 import { countFlops } from './flops.js';
 import type { GrpoConfig } from './grpo-config.js';
 import { type LoopHost, trainingLoop } from './loop.js';
+import { addModelRewards, countingIn, heldBack, type ModelReward } from './model-rewards.js';
 import { Optimizer } from './optimizer.js';
 import { policyOutput, updatePolicy } from './policy-update.js';
-import { inGroups, rollOut, rolloutMetrics, rolloutTokens, scoreRollouts } from './rollouts.js';
+import { inGroups, rollOut, rolloutMetrics, rolloutTokens, type ScoredRollout, scoreRollouts } from './rollouts.js';
 import { scheduleFactor } from './schedule.js';
 import { loadTrainingState, saveTrainingState } from './state.js';
+import { steppedOutput } from './stepped-output.js';
 
 /** One line for samples/<stage>.jsonl. */
 export interface GrpoSampleRow {
@@ -26,7 +29,12 @@ export interface GrpoSampleRow {
   readonly answer?: string;
   readonly response: string;
   readonly trace: Trace;
+  /** A_i; with process supervision the mean over the response's tokens. */
   readonly advantage: number;
+  /** With process supervision: the normalised reward of each of the trace's steps. */
+  readonly step_advantages?: readonly number[];
+  /** Its group had no spread and was thrown away (dynamic sampling). */
+  readonly dropped?: true;
   readonly reason: Sample['reason'];
   readonly length: number;
   readonly [key: string]: unknown;
@@ -43,9 +51,21 @@ export interface GrpoSummary {
   readonly flops: number;
 }
 
+/** All outputs to one question, with what each of their tokens is told. */
+interface Group {
+  readonly rollouts: readonly ScoredRollout[];
+  /** For each output its advantage, or that of each of its tokens. */
+  readonly advantages: ArrayLike<number> | readonly Float64Array[];
+  readonly stepAdvantages: readonly Float64Array[] | null;
+  /** Every advantage is 0. */
+  readonly zeroSpread: boolean;
+}
+
 /**
  * Group relative policy optimisation: sample G outputs a question, score them by rules, compare each with its group,
  * and move the policy. The next rollout uses the same weights, in place.
+ *
+ * @param models reward models that judge problems of some sources beside the rules
  */
 export async function grpo(
   host: GrpoHost,
@@ -53,8 +73,9 @@ export async function grpo(
   tokenizer: Tokenizer,
   task: Task,
   config: GrpoConfig,
+  models: readonly ModelReward[] = [],
 ): Promise<GrpoSummary> {
-  const trainer = new GrpoTrainer(host, policy, tokenizer, task, config);
+  const trainer = new GrpoTrainer(host, policy, tokenizer, task, config, models);
   try {
     return await trainer.run();
   } finally {
@@ -69,6 +90,7 @@ class GrpoTrainer {
   readonly #reference: DeepseekModel | null;
   #random: Random;
   #tokens = 0;
+  #samples = 0;
   #flops = 0;
 
   constructor(
@@ -77,6 +99,7 @@ class GrpoTrainer {
     private readonly tokenizer: Tokenizer,
     private readonly task: Task,
     private readonly config: GrpoConfig,
+    private readonly models: readonly ModelReward[],
   ) {
     this.#engine = new RolloutEngine(policy);
     this.#rewards = new RewardProgram(config.rewards);
@@ -105,6 +128,7 @@ class GrpoTrainer {
           'mini_batches above 1 lets it move (this is no error: the gradient is that of the advantages)',
       );
     }
+    this.#checkSources();
     const outcome = await trainingLoop(host, {
       label: 'grpo',
       steps: config.steps,
@@ -115,6 +139,7 @@ class GrpoTrainer {
         await saveTrainingState(dir, this.policy, this.#optimizer, {
           random: this.#random.state,
           tokens: this.#tokens,
+          samples: this.#samples,
           flops: this.#flops,
         });
         if (this.#reference !== null) await saveModel(this.#reference, `${dir}/reference`);
@@ -129,10 +154,12 @@ class GrpoTrainer {
         const state = loadTrainingState(dir, this.policy, this.#optimizer) as {
           random: RandomState;
           tokens: number;
+          samples: number;
           flops: number;
         };
         this.#random = new Random(state.random);
         this.#tokens = state.tokens;
+        this.#samples = state.samples;
         this.#flops = state.flops;
         return this.#tokens;
       },
@@ -140,40 +167,116 @@ class GrpoTrainer {
     return { outcome, tokens: this.#tokens, flops: this.#flops };
   }
 
+  /** A source that the task does not have would be judged by nobody, and nobody would notice. */
+  #checkSources(): void {
+    const wanted = new Set(this.models.flatMap(({ sources }) => sources));
+    if (wanted.size === 0) return;
+    const random = new Random(`${this.host.seed}/sources`);
+    const found = new Set(Array.from({ length: 1000 }, () => this.task.sample(random, 'train').source));
+    for (const { name, sources } of this.models) {
+      const missing = sources.find((source) => !found.has(source));
+      if (missing !== undefined) {
+        throw new Error(
+          `reward_models: ${name} judges the source '${missing}', but the task's problems are of ${[...found].sort().join(', ')}`,
+        );
+      }
+    }
+    const held = heldBack(this.models, 1, this.config.steps);
+    if (held.size === 0) return;
+    if ([...found].every((source) => held.has(source))) {
+      throw new Error(
+        'reward_models: every source of the task is held back at first, so there is nothing to draw; lower a `from`',
+      );
+    }
+    for (const source of held) {
+      const first = Math.min(...this.models.filter(({ sources }) => sources.includes(source)).map(({ from }) => from));
+      this.host.log(`held back until step ${Math.floor(first * this.config.steps) + 1}: problems of ${source}`);
+    }
+  }
+
+  /** Questions for step n, without those of sources that are held back: others are drawn in their places. */
+  #draw(n: number, count: number): Problem[] {
+    const held = heldBack(this.models, n, this.config.steps);
+    return Array.from({ length: count }, () => {
+      for (let tries = 0; tries < 100_000; tries++) {
+        const problem = this.task.sample(this.#random, 'train');
+        if (!held.has(problem.source)) return problem;
+      }
+      throw new Error(`no problem outside the sources that are held back (${[...held].join(', ')}) in 100,000 draws`);
+    });
+  }
+
+  /** Samples and judges one group for each of `count` new questions. */
+  async #groups(n: number, round: number, count: number): Promise<{ groups: Group[]; seconds: number }> {
+    const { config } = this;
+    const started = performance.now();
+    const sampled = await rollOut(this.#engine, this.tokenizer, this.#draw(n, count), {
+      samples: config.group_size,
+      sampling: config.sampling,
+      seed: this.host.seed,
+      key: (i) => (round === 0 ? `${n}/${i}` : `${n}.${round}/${i}`),
+    });
+    const seconds = (performance.now() - started) / 1000;
+    const rollouts = addModelRewards(
+      scoreRollouts(sampled, this.#rewards),
+      countingIn(this.models, n, config.steps),
+      this.tokenizer,
+    );
+    return { groups: inGroups(rollouts, config.group_size).map((group) => this.#compare(group)), seconds };
+  }
+
+  #compare(rollouts: readonly ScoredRollout[]): Group {
+    const config = this.config.advantage;
+    if (config.kind === 'outcome') {
+      const { advantages, zeroSpread } = groupAdvantages([rollouts.map(({ trace }) => trace.total)], config);
+      return {
+        rollouts,
+        advantages: advantages[0] as Float64Array,
+        stepAdvantages: null,
+        zeroSpread: zeroSpread > 0,
+      };
+    }
+    const outputs = rollouts.map((rollout) => steppedOutput(rollout, this.tokenizer));
+    const { advantages, stepAdvantages, zeroSpread } = processAdvantages([outputs], config);
+    return {
+      rollouts,
+      advantages: advantages[0] as readonly Float64Array[],
+      stepAdvantages: stepAdvantages[0] as readonly Float64Array[],
+      zeroSpread: zeroSpread > 0,
+    };
+  }
+
+  /** The groups that the policy is to learn from, and with dynamic sampling those that were thrown away. */
+  async #sample(n: number): Promise<{ groups: Group[]; dropped: Group[]; seconds: number }> {
+    const { questions_per_step, dynamic_sampling } = this.config;
+    let { groups, seconds } = await this.#groups(n, 0, questions_per_step);
+    const dropped: Group[] = [];
+    for (let round = 1; round <= (dynamic_sampling?.max_rounds ?? 0); round++) {
+      const empty = [...groups.keys()].filter((i) => groups[i]?.zeroSpread === true);
+      if (empty.length === 0) break;
+      const others = await this.#groups(n, round, empty.length);
+      seconds += others.seconds;
+      dropped.push(...empty.map((i) => groups[i] as Group));
+      groups = groups.map((group, i) => (empty.includes(i) ? (others.groups[empty.indexOf(i)] as Group) : group));
+    }
+    return { groups, dropped, seconds };
+  }
+
   async #step(n: number) {
     const { config, host, policy } = this;
     const started = performance.now();
-    const problems = Array.from({ length: config.questions_per_step }, () => this.task.sample(this.#random, 'train'));
-    const sampled = await rollOut(this.#engine, this.tokenizer, problems, {
-      samples: config.group_size,
-      sampling: config.sampling,
-      seed: host.seed,
-      key: (i) => `${n}/${i}`,
-    });
-    const rolledOut = performance.now();
-
-    const rollouts = scoreRollouts(sampled, this.#rewards);
-    const grouped = inGroups(rollouts, config.group_size).map((group) => group.map(({ trace }) => trace.total));
-    const { advantages, zeroSpread } = groupAdvantages(grouped, config.advantage);
-    const flat = advantages.flatMap((group) => Array.from(group));
+    const { groups, dropped, seconds: rolloutSeconds } = await this.#sample(n);
+    const all = [...groups, ...dropped];
+    const rollouts = all.flatMap((group) => group.rollouts);
     host.samples(
       n,
-      rollouts.map(({ problem, response, trace, sample }, i) => ({
-        id: problem.id,
-        language: problem.language,
-        mode: 'sampled' as const,
-        prompt: problem.prompt,
-        ...(problem.answer === undefined ? {} : { answer: problem.answer }),
-        response,
-        trace,
-        advantage: flat[i] as number,
-        reason: sample.reason,
-        length: sample.tokens.length,
-      })),
+      all.flatMap((group, g) => sampleRows(group, g >= groups.length)),
     );
     const scored = performance.now();
 
-    const outputs = rollouts.map((rollout, i) => policyOutput(rollout, flat[i] as number));
+    const outputs = groups.flatMap((group) =>
+      group.rollouts.map((rollout, i) => policyOutput(rollout, group.advantages[i] as number | Float64Array)),
+    );
     const rate = scheduleFactor(config.schedule, n, config.steps);
     const update = updatePolicy(
       { policy, optimizer: this.#optimizer, reference: this.#reference },
@@ -193,9 +296,10 @@ class GrpoTrainer {
 
     const made = rolloutTokens(rollouts, config.group_size);
     const flops = countFlops(policy.config);
-    const context = (made.prompt / problems.length + made.new / rollouts.length) / 2;
+    const context = (made.prompt / all.length + made.new / rollouts.length) / 2;
     const trained = outputs.reduce((sum, { tokens }) => sum + tokens.length, 0) * config.inner_epochs;
     this.#tokens += made.new;
+    this.#samples += rollouts.length;
     this.#flops +=
       (made.prompt + made.new) * flops.forward(context) +
       trained * flops.training(context) +
@@ -203,16 +307,23 @@ class GrpoTrainer {
 
     const metrics: Record<string, number | readonly number[]> = {
       ...rolloutMetrics(rollouts, config.group_size),
-      zero_spread: zeroSpread / problems.length,
+      zero_spread: all.filter(({ zeroSpread }) => zeroSpread).length / all.length,
+      ...(config.dynamic_sampling === undefined
+        ? {}
+        : {
+            'dynamic_sampling/dropped': dropped.length,
+            'dynamic_sampling/unfilled': groups.filter(({ zeroSpread }) => zeroSpread).length,
+          }),
       ...update,
       learning_rate: config.optimizer.learning_rate * rate,
       tokens: this.#tokens,
+      samples: this.#samples,
       flops: this.#flops,
-      'time/rollout_s': (rolledOut - started) / 1000,
-      'time/reward_s': (scored - rolledOut) / 1000,
+      'time/rollout_s': rolloutSeconds,
+      'time/reward_s': (scored - started) / 1000 - rolloutSeconds,
       'time/update_s': (updated - scored) / 1000,
       'time/step_s': (updated - started) / 1000,
-      'time/rollout_tokens_per_s': (made.new / (rolledOut - started)) * 1000,
+      'time/rollout_tokens_per_s': made.new / rolloutSeconds,
       'time/tokens_per_s': (made.new / (updated - started)) * 1000,
       'time/rss_bytes': process.memoryUsage.rss(),
     };
@@ -222,13 +333,17 @@ class GrpoTrainer {
         this.tokenizer,
         this.task.fixed('validation', config.validation.n),
         {
-          samples: 0,
+          samples: config.validation.samples,
           maxTokens: config.sampling.max_tokens,
           seed: host.seed,
         },
       );
       metrics['validation/accuracy'] = evaluation.accuracy;
       metrics['validation/format'] = evaluation.format;
+      if (evaluation.sampled !== undefined) {
+        metrics['validation/sampled/accuracy'] = evaluation.sampled.accuracy;
+        metrics['validation/sampled/language_consistency'] = evaluation.sampled.language_consistency;
+      }
       metrics['time/validation_s'] = (performance.now() - updated) / 1000;
     }
     return {
@@ -241,4 +356,25 @@ class GrpoTrainer {
       amount: this.#tokens,
     };
   }
+}
+
+function sampleRows({ rollouts, advantages, stepAdvantages }: Group, dropped: boolean): GrpoSampleRow[] {
+  return rollouts.map(({ problem, response, trace, sample }, i) => {
+    const advantage = advantages[i] as number | Float64Array;
+    return {
+      id: problem.id,
+      language: problem.language,
+      mode: 'sampled',
+      prompt: problem.prompt,
+      ...(problem.answer === undefined ? {} : { answer: problem.answer }),
+      response,
+      trace,
+      advantage:
+        typeof advantage === 'number' ? advantage : advantage.reduce((sum, value) => sum + value, 0) / advantage.length,
+      ...(stepAdvantages === null ? {} : { step_advantages: Array.from(stepAdvantages[i] as Float64Array) }),
+      ...(dropped ? { dropped: true as const } : {}),
+      reason: sample.reason,
+      length: sample.tokens.length,
+    };
+  });
 }

@@ -80,10 +80,26 @@ export function rolloutTokens(
 }
 
 /**
- * What is logged of a step's rollouts: `reward`, `reward/RULE` and the shares of its troubles, `accuracy`,
- * `solved_questions`, `length`, `truncated`, `language_consistency`.
+ * What is logged of a step's rollouts: `reward`, `reward/RULE` and the shares of its troubles, `accuracy` and
+ * `solved_questions` (of the problems with an answer), `length`, `truncated`, `language_consistency`. Where problems of
+ * several sources were drawn, `source/SOURCE/reward` and `source/SOURCE/accuracy` too.
  */
 export function rolloutMetrics(rollouts: readonly ScoredRollout[], groupSize: number): Record<string, number> {
+  const metrics = metricsOf(rollouts, groupSize);
+  const sources = [...new Set(rollouts.map(({ problem }) => problem.source))].sort();
+  if (sources.length < 2) return metrics;
+  for (const source of sources) {
+    const own = metricsOf(
+      rollouts.filter(({ problem }) => problem.source === source),
+      groupSize,
+    );
+    metrics[`source/${source}/reward`] = own.reward as number;
+    if (own.accuracy !== undefined) metrics[`source/${source}/accuracy`] = own.accuracy;
+  }
+  return metrics;
+}
+
+function metricsOf(rollouts: readonly ScoredRollout[], groupSize: number): Record<string, number> {
   const traces = rollouts.map(({ trace }) => trace);
   const metrics: Record<string, number> = {
     reward: mean(traces.map(({ total }) => total)),
@@ -92,8 +108,12 @@ export function rolloutMetrics(rollouts: readonly ScoredRollout[], groupSize: nu
   };
   // Sources may have different rules: each is averaged over the responses that it judged.
   for (const name of new Set(traces.flatMap(({ parts }) => parts.map((part) => part.name)))) {
-    const parts = traces.map((trace) => trace.parts.find((part) => part.name === name));
+    const parts = rollouts.map(({ problem, trace }) =>
+      // A problem without an answer is neither solved nor failed.
+      name === 'accuracy' && problem.answer === undefined ? undefined : trace.parts.find((part) => part.name === name),
+    );
     const judged = parts.filter((part) => part !== undefined);
+    if (judged.length === 0) continue;
     metrics[`reward/${name}`] = mean(judged.map(({ points }) => points));
     if (name === 'accuracy') {
       metrics.accuracy = mean(judged.map(({ status }) => (status === 'ok' ? 1 : 0)));

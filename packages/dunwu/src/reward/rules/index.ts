@@ -51,3 +51,8 @@ export function ruleOf(name: string): RuleDefinition | undefined {
 export function ruleNames(): string[] {
   return [...RULE_NAMES, ...added.keys()];
 }
+
+/** Whether a rule's results may have `steps`; of a user's own rule nobody knows before it is run. */
+export function mayGiveSteps(name: string): boolean {
+  return name === 'steps' || added.has(name);
+}
