@@ -15,9 +15,11 @@ export { type Sampling, samplingSchema } from './rollout/sampling-config.js';
 export type { Language, Problem, Split, Task } from './task/problem.js';
 export { createTask, type TaskConfig } from './task/registry.js';
 export { renderDocument, renderPrompt, SPECIAL_TOKENS } from './text/template.js';
+export { tokenOfTextEnd, tokenTextEnds } from './text/token-offsets.js';
 export { Tokenizer } from './text/tokenizer.js';
 export { type GrpoHost, grpo } from './train/grpo.js';
 export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
+export { addModelRewards, type ModelReward, type ResponseScorer } from './train/model-rewards.js';
 export { Optimizer } from './train/optimizer.js';
 export {
   type PolicyOutput,
