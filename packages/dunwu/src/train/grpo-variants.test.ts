@@ -237,7 +237,7 @@ describe('reward models', () => {
   function scorer(asked: string[] = []): ResponseScorer {
     return {
       reads: 'whole',
-      score: (_tokenizer, items) => {
+      score: (items) => {
         asked.push(...items.map(({ prompt }) => prompt));
         return items.map(({ response }) => 2 - response.length);
       },

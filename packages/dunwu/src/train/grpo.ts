@@ -217,11 +217,7 @@ class GrpoTrainer {
       key: (i) => (round === 0 ? `${n}/${i}` : `${n}.${round}/${i}`),
     });
     const seconds = (performance.now() - started) / 1000;
-    const rollouts = addModelRewards(
-      scoreRollouts(sampled, this.#rewards),
-      countingIn(this.models, n, config.steps),
-      this.tokenizer,
-    );
+    const rollouts = addModelRewards(scoreRollouts(sampled, this.#rewards), countingIn(this.models, n, config.steps));
     return { groups: inGroups(rollouts, config.group_size).map((group) => this.#compare(group)), seconds };
   }
 

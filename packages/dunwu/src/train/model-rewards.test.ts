@@ -1,14 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import type { Tokenizer } from '../text/tokenizer.js';
 import { addModelRewards, countingIn, heldBack, type ModelReward } from './model-rewards.js';
 import type { ScoredRollout } from './rollouts.js';
-
-const tokenizer = null as unknown as Tokenizer;
 
 function model(name: string, scores: Record<string, number>, overrides: Partial<ModelReward> = {}): ModelReward {
   return {
     name,
-    scorer: { reads: 'whole', score: (_, items) => items.map(({ response }) => scores[response] ?? Number.NaN) },
+    scorer: { reads: 'whole', score: (items) => items.map(({ response }) => scores[response] ?? Number.NaN) },
     weight: 1,
     sources: ['general'],
     from: 0,
@@ -30,7 +27,6 @@ describe('addModelRewards', () => {
     const result = addModelRewards(
       [rollout('general', 'good'), rollout('sums', 'good'), rollout('general', 'bad')],
       [helpful],
-      tokenizer,
     );
     expect(result.map(({ trace }) => trace.total)).toEqual([
       expect.closeTo(0.25 + 2 * 0.75, 12),
@@ -52,7 +48,7 @@ describe('addModelRewards', () => {
 
   it('several models add up, each a part of its own', () => {
     const both = [model('helpful', { x: 0 }), model('safe', { x: 0 }, { weight: 0.5 })];
-    const [result] = addModelRewards([rollout('general', 'x')], both, tokenizer);
+    const [result] = addModelRewards([rollout('general', 'x')], both);
     expect(result?.trace.parts.map(({ name }) => name)).toEqual(['format', 'helpful', 'safe']);
     expect(result?.trace.total).toBe(0.25 + 0.5 + 0.25);
   });
@@ -60,7 +56,7 @@ describe('addModelRewards', () => {
   it('says where it looked: the answer alone, what follows the thought, or all', () => {
     const read = (response: string, reads: 'final' | 'whole'): string => {
       const one = model('m', {}, { scorer: { reads, score: () => [0] } });
-      const [result] = addModelRewards([rollout('general', response)], [one], tokenizer);
+      const [result] = addModelRewards([rollout('general', response)], [one]);
       return response.slice(...(result?.trace.parts.at(-1)?.evidence[0] ?? [0, 0]));
     };
     const whole = '<think>hm</think><answer>Hello.</answer>';
@@ -72,12 +68,10 @@ describe('addModelRewards', () => {
 
   it('extreme scores stay within 0 and 1; one that is no number is an error', () => {
     const points = [800, -800].map(
-      (score) =>
-        addModelRewards([rollout('general', 'x')], [model('m', { x: score })], tokenizer)[0]?.trace.parts.at(-1)
-          ?.points,
+      (score) => addModelRewards([rollout('general', 'x')], [model('m', { x: score })])[0]?.trace.parts.at(-1)?.points,
     );
     expect(points).toEqual([1, 0]);
-    expect(() => addModelRewards([rollout('general', 'x')], [model('m', {})], tokenizer)).toThrow(
+    expect(() => addModelRewards([rollout('general', 'x')], [model('m', {})])).toThrow(
       'the reward model m gave the score NaN',
     );
   });

@@ -1,14 +1,13 @@
 import { answerContents, findTags } from '../reward/tags.js';
 import type { Part, Span } from '../reward/trace.js';
-import type { Tokenizer } from '../text/tokenizer.js';
 import type { ScoredRollout } from './rollouts.js';
 
-/** What scores responses beside the rules, such as `RewardModel` (model/reward-model.ts). */
+/** What scores responses beside the rules: a reward model with its tokenizer. */
 export interface ResponseScorer {
   /** Judges the final answer alone (helpfulness) or the whole response (harmlessness). */
   readonly reads: 'final' | 'whole';
   /** One score for each item, higher is better; the same for the same item, whatever stands beside it. */
-  score(tokenizer: Tokenizer, items: { prompt: string; response: string }[]): number[];
+  score(items: { prompt: string; response: string }[]): number[];
 }
 
 /** A reward model and where it counts. */
@@ -48,17 +47,12 @@ export function heldBack(models: readonly ModelReward[], n: number, steps: numbe
  *
  * @throws Error when a score is not finite, naming the model.
  */
-export function addModelRewards(
-  rollouts: readonly ScoredRollout[],
-  models: readonly ModelReward[],
-  tokenizer: Tokenizer,
-): ScoredRollout[] {
+export function addModelRewards(rollouts: readonly ScoredRollout[], models: readonly ModelReward[]): ScoredRollout[] {
   const results = [...rollouts];
   for (const { name, scorer, weight, sources } of models) {
     const judged = [...results.keys()].filter((i) => sources.includes((results[i] as ScoredRollout).problem.source));
     if (judged.length === 0) continue;
     const scores = scorer.score(
-      tokenizer,
       judged.map((i) => {
         const { problem, response } = results[i] as ScoredRollout;
         return { prompt: problem.prompt, response };
