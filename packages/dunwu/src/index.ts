@@ -2,9 +2,24 @@
  * The library behind the `dunwu` command. Each block is one room of the house; see docs/formulas.md for what stands where.
  */
 
-export { type EvaluateOptions, type Evaluation, evaluate } from './eval/evaluate.js';
+export {
+  type EvaluatedSample,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type SampledMeasures,
+  summarise,
+} from './eval/evaluate.js';
+export { majorityCorrect, type Vote } from './eval/majority.js';
 export { checkParity, type ParityReport } from './eval/parity.js';
-export { passAtK, wilsonInterval } from './eval/statistics.js';
+export {
+  clusterInterval,
+  type Estimate,
+  meanWithInterval,
+  passAtK,
+  studentT,
+  wilsonInterval,
+} from './eval/statistics.js';
 export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
 export { type DeepseekV3Config, parseConfig, readConfig } from './model/config.js';
 export { DeepseekModel, type ModelInput, type ModelOutput } from './model/deepseek.js';

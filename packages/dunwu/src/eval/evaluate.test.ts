@@ -8,7 +8,16 @@ import type { Problem } from '../task/problem.js';
 import { createTask } from '../task/registry.js';
 import { makeTokenizer, SMALL_CORPUS } from '../text/testing/make-tokenizer.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { evaluate, evaluationRecord, judge, measure } from './evaluate.js';
+import {
+  type EvaluatedSample,
+  evaluate,
+  evaluationPrompt,
+  evaluationRecord,
+  judge,
+  measure,
+  summarise,
+} from './evaluate.js';
+import { clusterInterval } from './statistics.js';
 
 const problem = (answer: string, language: Problem['language'] = 'en'): Problem => ({
   id: `p${answer}`,
@@ -93,6 +102,108 @@ test('what is counted: lengths, tokens, pass@k for 1, 2, … and k', async () =>
   const record = evaluationRecord('m', 't', evaluation);
   const keys = ['model', 'task', 'n', 'accuracy', 'ci95', 'format', 'language_consistency', 'mean_length', 'sampled'];
   expect(Object.keys(record)).toEqual(keys);
-  expect(Object.keys(record.sampled ?? {})).toEqual(['accuracy', 'format', 'language_consistency', 'pass_at_k']);
+  expect(Object.keys(record.sampled ?? {})).toEqual([
+    'accuracy',
+    'format',
+    'language_consistency',
+    'k',
+    'temperature',
+    'top_p',
+    'standard_error',
+    'ci95',
+    'pass_at_k',
+    'pass_at',
+    'cons_at_k',
+    'cons_ci95',
+  ]);
   await expect(evaluate(model, tokenizer, [], { samples: 0, maxTokens: 1, seed: 1 })).rejects.toThrow('no problems');
+});
+
+test('pass@1, pass@k and the majority of three problems with four samples each, by hand', () => {
+  const tagged = (answer: string): string => `<think>so</think><answer>${answer}</answer>`;
+  const samples = [
+    ['2', '2.0', '3', '3'], // 2 right of 4; a tie: ½
+    ['3', '2', '2', '1'], // 2 right; the majority is right: 1
+    ['3', 'many', '4', '4'], // none right: 0
+  ];
+  const rows = (texts: readonly string[], mode: 'greedy' | 'sampled'): EvaluatedSample[] =>
+    texts.map((text, sample) => ({ ...judge(problem('2'), text, mode), sample, length: 5, reason: 'stop' }));
+  const greedy = [tagged('2'), tagged('3'), 'no tags: 2'].flatMap((text) => rows([text], 'greedy'));
+  const drawn = samples.flatMap((answers) => rows(answers.map(tagged), 'sampled'));
+  const { sampled, ...rest } = summarise([...greedy, ...drawn], 4, { temperature: 0.6, top_p: 0.95 });
+  expect(rest).toMatchObject({ n: 3, accuracy: 1 / 3, mean_length: 5, tokens: 75 });
+  expect(sampled).toMatchObject({ k: 4, temperature: 0.6, top_p: 0.95, accuracy: 4 / 12 });
+  // Of the shares ½, ½, 0: s² = (1/36 + 1/36 + 1/9) / 2 = 1/12, error √(1/36) = 1/6.
+  expect(sampled?.standard_error).toBeCloseTo(1 / 6, 12);
+  expect(sampled?.ci95).toEqual(clusterInterval([0.5, 0.5, 0]).ci95);
+  // pass@2: 1 − C(2,2)/C(4,2) = 5/6 twice, then 0.
+  expect(sampled?.pass_at[1]).toBeCloseTo(1 / 3, 12);
+  expect(sampled?.pass_at[2]).toBeCloseTo((5 / 6 + 5 / 6) / 3, 12);
+  expect(sampled?.pass_at_k).toBeCloseTo(2 / 3, 12);
+  expect(sampled?.cons_at_k).toBeCloseTo((0.5 + 1 + 0) / 3, 12);
+});
+
+test('a response out of form has no vote', () => {
+  const rows = ['2', '<think>a</think><answer>3</answer>', '<answer>2</answer>'].map((text, sample) => ({
+    ...judge(problem('2'), text, 'sampled'),
+    sample,
+    length: 1,
+    reason: 'stop' as const,
+  }));
+  const greedy = { ...(rows[0] as EvaluatedSample), mode: 'greedy' as const };
+  expect(summarise([greedy, ...rows], 3, { temperature: 1, top_p: 1 }).sampled?.cons_at_k).toBe(0);
+});
+
+test('batches: what they are told, and going on after them gives the unbroken outcome without doing them again', async () => {
+  const problems = createTask({ type: 'equation' }).fixed('test', 5);
+  const options = { samples: 2, temperature: 0.8, topP: 0.9, maxTokens: 6, seed: 3, batch: 2 };
+  const batches: EvaluatedSample[][] = [];
+  const whole = await evaluate(model, tokenizer, problems, { ...options, onBatch: (rows) => batches.push([...rows]) });
+  expect(batches.map((rows) => rows.length)).toEqual([6, 6, 3]);
+  expect(batches[1]?.map(({ problem: { id }, mode, sample }) => [id, mode, sample])).toEqual(
+    [
+      [2, 'greedy', 0],
+      [3, 'greedy', 0],
+      [2, 'sampled', 0],
+      [2, 'sampled', 1],
+      [3, 'sampled', 0],
+      [3, 'sampled', 1],
+    ].map(([i, ...rest]) => [problems[i as number]?.id, ...rest]),
+  );
+  for (const done of [1, 2, 3]) {
+    const again: EvaluatedSample[] = [];
+    const finished = batches.slice(0, done).flat();
+    const resumed = await evaluate(model, tokenizer, problems, {
+      ...options,
+      finished,
+      onBatch: (rows) => again.push(...rows),
+    });
+    expect(resumed).toEqual(whole);
+    expect(again).toEqual(batches.slice(done).flat());
+  }
+  const torn = (batches[0] as EvaluatedSample[]).slice(0, 3);
+  await expect(evaluate(model, tokenizer, problems, { ...options, finished: torn })).rejects.toThrow(
+    '3 finished responses are not whole batches of 2 problems',
+  );
+});
+
+test('temperature, top_p and the template reach the model', async () => {
+  const problems = createTask({ type: 'equation' }).fixed('test', 4);
+  const options = { samples: 2, maxTokens: 6, seed: 3 };
+  const responses = async (more: object): Promise<string[]> => {
+    const { samples } = await evaluate(model, tokenizer, problems, { ...options, ...more });
+    return samples.map(({ response }) => response);
+  };
+  const plain = await responses({});
+  // Almost greedy: each sample is the greedy response.
+  const cold = await responses({ temperature: 1e-4 });
+  expect(cold.slice(4)).toEqual(plain.slice(0, 4).flatMap((text) => [text, text]));
+  expect(await responses({ topP: 1e-6 })).toEqual(cold);
+  expect((await responses({ template: 'Q: {question}' })).slice(0, 4)).not.toEqual(plain.slice(0, 4));
+  expect(await responses({ template: '{question}' })).toEqual(plain);
+  const dollars = { ...(problems[0] as Problem), prompt: "$& costs $'5" };
+  expect(tokenizer.decode(evaluationPrompt(tokenizer, dollars, { template: 'A {question} B' }))).toContain(
+    "A $& costs $'5 B",
+  );
+  await expect(responses({ temperature: 0 })).rejects.toThrow('a temperature above 0');
 });

@@ -1,14 +1,16 @@
 import type { DeepseekModel } from '../model/deepseek.js';
+import { extractAnswer } from '../reward/answer.js';
 import { accuracyRule } from '../reward/rules/accuracy.js';
 import { formatRule } from '../reward/rules/format.js';
 import { languageConsistency } from '../reward/rules/language.js';
 import { chainOfThought } from '../reward/tags.js';
 import type { Trace } from '../reward/trace.js';
-import { RolloutEngine } from '../rollout/engine.js';
+import { RolloutEngine, type Sample } from '../rollout/engine.js';
 import type { Problem } from '../task/problem.js';
 import { decodeResponse, type Instruction, renderPrompt } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { passAtK, wilsonInterval } from './statistics.js';
+import { majorityCorrect, type Vote } from './majority.js';
+import { clusterInterval, passAtK, wilsonInterval } from './statistics.js';
 
 /** Shares are between 0 and 1. */
 export interface Measures {
@@ -26,19 +28,30 @@ export interface Evaluation extends Measures {
   readonly ci95: readonly [number, number];
   /** Tokens of a greedy response, the end-of-text token included. */
   readonly mean_length: number;
-  /** At temperature 1, k samples a problem. */
-  readonly sampled?: Measures & {
-    readonly k: number;
-    /** Share of the problems of which at least one of k samples is right. */
-    readonly pass_at_k: number;
-    /** The same for 1, 2, 4, … and k samples, estimated without bias from the k there are. */
-    readonly pass_at: Readonly<Record<string, number>>;
-  };
+  /** k samples a problem: `accuracy` is pass@1, averaged over the k. */
+  readonly sampled?: Measures & SampledMeasures;
   /** New tokens generated in all. */
   readonly tokens: number;
 }
 
-export interface EvaluatedSample {
+/** What k samples a problem say beyond the shares. Intervals are 95 %, with the problem as what was drawn. */
+export interface SampledMeasures {
+  readonly k: number;
+  readonly temperature: number;
+  readonly top_p: number;
+  /** Of `accuracy`. */
+  readonly standard_error: number;
+  readonly ci95: readonly [number, number];
+  /** Share of the problems of which at least one of k samples is right. */
+  readonly pass_at_k: number;
+  /** The same for 1, 2, 4, … and k samples, estimated without bias from the k there are. */
+  readonly pass_at: Readonly<Record<string, number>>;
+  /** Majority vote of the k samples: `majorityCorrect`, mean over the problems. */
+  readonly cons_at_k: number;
+  readonly cons_ci95: readonly [number, number];
+}
+
+export interface JudgedResponse {
   readonly problem: Problem;
   readonly response: string;
   readonly mode: 'greedy' | 'sampled';
@@ -46,19 +59,45 @@ export interface EvaluatedSample {
   readonly trace: Trace;
 }
 
+export interface EvaluatedSample extends JudgedResponse {
+  /** Index among the samples of its problem and mode. */
+  readonly sample: number;
+  /** New tokens, the end-of-text token included. */
+  readonly length: number;
+  /** `length`: cut off at the longest response. */
+  readonly reason: Sample['reason'];
+}
+
 export interface EvaluateOptions {
-  /** Samples a problem at temperature 1; 0 leaves sampling out. */
+  /** Samples a problem; 0 leaves sampling out. */
   readonly samples: number;
+  /** Of the samples, above 0. Default 1. */
+  readonly temperature?: number;
+  /** Of the samples. Default 1. */
+  readonly topP?: number;
   readonly maxTokens: number;
   readonly seed: number | string;
   readonly instruction?: Instruction;
+  /** Put around each question: `{question}` stands for it. */
+  readonly template?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (finished: number, total: number) => void;
+  /** Problems that are answered side by side and finished together; all by default. */
+  readonly batch?: number;
+  /** Told what a batch gave: its greedy responses, then its samples, each in the order of the problems. */
+  readonly onBatch?: (samples: readonly EvaluatedSample[]) => void;
+  /**
+   * What earlier batches gave, as `onBatch` was told: they are not generated again. With the same model, problems and
+   * options the outcome is that of an unbroken evaluation, bit for bit: batches hold the same problems, and each
+   * sample's random numbers hang on its problem alone.
+   */
+  readonly finished?: readonly EvaluatedSample[];
 }
 
 /**
- * Greedy accuracy, and at temperature 1 accuracy, pass@k and language mixing: greedy decoding takes one language for
- * everything, so mixing shows under sampling only.
+ * Greedy accuracy, and of samples accuracy, pass@k, majority vote and language mixing: greedy decoding takes one
+ * language for everything, so mixing shows under sampling only.
+ * @returns the measures, and all greedy responses, then all samples, in the order of the problems
  */
 export async function evaluate(
   model: DeepseekModel,
@@ -66,66 +105,107 @@ export async function evaluate(
   problems: readonly Problem[],
   options: EvaluateOptions,
 ): Promise<{ evaluation: Evaluation; samples: EvaluatedSample[] }> {
+  const { samples: k, temperature = 1, topP = 1, batch = problems.length } = options;
   if (problems.length === 0) throw new Error('evaluate: there are no problems');
+  if (k > 0 && !(temperature > 0)) throw new Error('evaluate: samples need a temperature above 0');
   const engine = new RolloutEngine(model);
-  const prompts = problems.map((problem) =>
-    renderPrompt(
-      tokenizer,
-      problem.prompt,
-      options.instruction === undefined ? {} : { instruction: options.instruction },
-    ),
-  );
-  const total = problems.length * (1 + options.samples);
-  let before = 0;
-  const generate = async (samples: number, temperature: number): Promise<EvaluatedSample[]> => {
-    const drawn = await engine.generate(
-      prompts.map((tokens, i) => ({ tokens, samples, key: problems[i]?.id ?? String(i) })),
-      {
-        sampling: { temperature, top_p: 1, top_k: 0, max_tokens: options.maxTokens },
-        seed: options.seed,
-        stop: [tokenizer.special_id('eos')],
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
-        onProgress: (finished) => options.onProgress?.(before + finished, total),
-      },
-    );
-    before += drawn.length;
-    tokens += drawn.reduce((sum, sample) => sum + sample.tokens.length, 0);
-    if (temperature === 0) lengths = drawn.map((sample) => sample.tokens.length);
-    return drawn.map((sample) =>
-      judge(
-        problems[sample.prompt] as Problem,
-        decodeResponse(tokenizer, sample.tokens),
-        temperature === 0 ? 'greedy' : 'sampled',
-      ),
-    );
-  };
-  let tokens = 0;
-  let lengths: number[] = [];
-  const greedy = await generate(1, 0);
-  const right = greedy.filter(({ correct }) => correct).length;
-  let evaluation: Evaluation = {
-    ...measure(greedy),
-    n: problems.length,
-    ci95: wilsonInterval(right, problems.length),
-    mean_length: lengths.reduce((a, b) => a + b, 0) / lengths.length,
-    tokens,
-  };
-  let samples = greedy;
-  if (options.samples > 0) {
-    const sampled = await generate(options.samples, 1);
-    const correct = problems.map(
-      (_, i) => sampled.slice(i * options.samples, (i + 1) * options.samples).filter((sample) => sample.correct).length,
-    );
-    const passAt = (k: number): number =>
-      correct.reduce((sum, count) => sum + passAtK(options.samples, count, k), 0) / problems.length;
-    const pass_at: Record<string, number> = {};
-    for (let k = 1; k < options.samples; k *= 2) pass_at[k] = passAt(k);
-    const k = options.samples;
-    pass_at[k] = passAt(k);
-    evaluation = { ...evaluation, sampled: { ...measure(sampled), k, pass_at_k: passAt(k), pass_at }, tokens };
-    samples = [...greedy, ...sampled];
+  const total = problems.length * (1 + k);
+  const all = [...(options.finished ?? [])];
+  const done = all.length / (1 + k);
+  if (!Number.isInteger(done) || done > problems.length || (done % batch !== 0 && done !== problems.length)) {
+    throw new Error(`evaluate: ${all.length} finished responses are not whole batches of ${batch} problems`);
   }
-  return { evaluation, samples };
+  for (let start = done; start < problems.length; start += batch) {
+    const part = problems.slice(start, start + batch);
+    const prompts = part.map((problem) => evaluationPrompt(tokenizer, problem, options));
+    const generate = async (samples: number, heat: number, before: number): Promise<EvaluatedSample[]> => {
+      const drawn = await engine.generate(
+        prompts.map((tokens, i) => ({ tokens, samples, key: part[i]?.id ?? String(start + i) })),
+        {
+          sampling: { temperature: heat, top_p: heat === 0 ? 1 : topP, top_k: 0, max_tokens: options.maxTokens },
+          seed: options.seed,
+          stop: [tokenizer.special_id('eos')],
+          ...(options.signal === undefined ? {} : { signal: options.signal }),
+          onProgress: (finished) => options.onProgress?.(before + finished, total),
+        },
+      );
+      return drawn.map((one) => ({
+        ...judge(part[one.prompt] as Problem, decodeResponse(tokenizer, one.tokens), heat === 0 ? 'greedy' : 'sampled'),
+        sample: one.sample,
+        length: one.tokens.length,
+        reason: one.reason,
+      }));
+    };
+    const greedy = await generate(1, 0, all.length);
+    const sampled = k === 0 ? [] : await generate(k, temperature, all.length + greedy.length);
+    all.push(...greedy, ...sampled);
+    options.onBatch?.([...greedy, ...sampled]);
+  }
+  const samples = [...all.filter(({ mode }) => mode === 'greedy'), ...all.filter(({ mode }) => mode === 'sampled')];
+  return { evaluation: summarise(samples, k, { temperature, top_p: topP }), samples };
+}
+
+/** The prompt's tokens. */
+export function evaluationPrompt(
+  tokenizer: Tokenizer,
+  problem: Problem,
+  { instruction, template }: Pick<EvaluateOptions, 'instruction' | 'template'>,
+): number[] {
+  const question = template === undefined ? problem.prompt : template.replaceAll('{question}', () => problem.prompt);
+  return renderPrompt(tokenizer, question, instruction === undefined ? {} : { instruction });
+}
+
+/**
+ * The measures of responses: the greedy one to each problem, then k samples of each.
+ * @param sampling how the samples were drawn
+ */
+export function summarise(
+  samples: readonly EvaluatedSample[],
+  k: number,
+  sampling: Pick<SampledMeasures, 'temperature' | 'top_p'>,
+): Evaluation {
+  const greedy = samples.filter(({ mode }) => mode === 'greedy');
+  const n = greedy.length;
+  const right = greedy.filter(({ correct }) => correct).length;
+  const tokens = (list: readonly EvaluatedSample[]): number => list.reduce((sum, { length }) => sum + length, 0);
+  const evaluation: Evaluation = {
+    ...measure(greedy),
+    n,
+    ci95: wilsonInterval(right, n),
+    mean_length: tokens(greedy) / n,
+    tokens: tokens(samples),
+  };
+  if (k === 0) return evaluation;
+  const sampled = samples.filter(({ mode }) => mode === 'sampled');
+  const groups = greedy.map((_, i) => sampled.slice(i * k, (i + 1) * k));
+  const correct = groups.map((group) => group.filter((sample) => sample.correct).length);
+  const passAt = (size: number): number => correct.reduce((sum, count) => sum + passAtK(k, count, size), 0) / n;
+  const pass_at: Record<string, number> = {};
+  for (let size = 1; size < k; size *= 2) pass_at[size] = passAt(size);
+  pass_at[k] = passAt(k);
+  const single = clusterInterval(correct.map((count) => count / k));
+  const vote = clusterInterval(groups.map((group) => majorityCorrect(group.map(voteOf))));
+  return {
+    ...evaluation,
+    sampled: {
+      ...measure(sampled),
+      k,
+      ...sampling,
+      standard_error: single.standardError,
+      ci95: single.ci95,
+      pass_at_k: passAt(k),
+      pass_at,
+      cons_at_k: vote.mean,
+      cons_ci95: vote.ci95,
+    },
+  };
+}
+
+/** A response votes as it is judged: one that lacks the required format or a readable answer abstains. */
+function voteOf({ response, correct, trace }: JudgedResponse): Vote {
+  const formed = trace.parts.every(({ name, status }) => name !== 'format' || status === 'ok');
+  const answer = formed ? extractAnswer(response, { requireTags: true }) : null;
+  return { answer: answer?.kind === 'found' ? answer.number : null, correct };
 }
 
 /** What `dunwu eval --json` prints: these keys and no others. */
@@ -135,29 +215,20 @@ export interface EvaluationRecord extends Measures {
   readonly n: number;
   readonly ci95: readonly [number, number];
   readonly mean_length: number;
-  readonly sampled?: Measures & { readonly pass_at_k: number };
+  readonly sampled?: Measures & SampledMeasures;
 }
 
 export function evaluationRecord(model: string, task: string, evaluation: Evaluation): EvaluationRecord {
   const { n, accuracy, ci95, format, language_consistency, mean_length, sampled } = evaluation;
   const record = { model, task, n, accuracy, ci95, format, language_consistency, mean_length };
-  if (sampled === undefined) return record;
-  return {
-    ...record,
-    sampled: {
-      accuracy: sampled.accuracy,
-      format: sampled.format,
-      language_consistency: sampled.language_consistency,
-      pass_at_k: sampled.pass_at_k,
-    },
-  };
+  return sampled === undefined ? record : { ...record, sampled };
 }
 
 const accuracy = accuracyRule({ require_tags: true });
 const format = formatRule();
 
 /** Right means right in the required format: tags once each and in order, and the answer tag holds the gold number. */
-export function judge(problem: Problem, response: string, mode: EvaluatedSample['mode']): EvaluatedSample {
+export function judge(problem: Problem, response: string, mode: JudgedResponse['mode']): JudgedResponse {
   const parts = [accuracy(problem, response), format(problem, response)].map(({ steps: _, ...part }) => ({
     ...part,
     weight: 1,
@@ -173,7 +244,7 @@ export function judge(problem: Problem, response: string, mode: EvaluatedSample[
 }
 
 /** Shares over judged samples. Responses without a single word have no language and do not count for it. */
-export function measure(samples: readonly EvaluatedSample[]): Measures {
+export function measure(samples: readonly JudgedResponse[]): Measures {
   const consistencies = samples.flatMap(({ problem, response }) => {
     const [start, end] = chainOfThought(response);
     const share = languageConsistency(response.slice(start, end), problem.language);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { passAtK, wilsonInterval } from './statistics.js';
+import { clusterInterval, meanWithInterval, passAtK, studentT, wilsonInterval } from './statistics.js';
 
 test('the Wilson interval, by hand', () => {
   // 8 of 10: z² = 3.8415; centre 0.8 + z²/20 = 0.99207; spread 1.96 √(0.016 + z²/400) = 0.31361; both over 1 + z²/10.
@@ -30,4 +30,50 @@ test('pass@k, by hand: 1 − C(n−c, k) / C(n, k)', () => {
   expect(passAtK(8, 0, 8)).toBe(0);
   expect(passAtK(8, 1, 8)).toBe(1);
   expect(() => passAtK(4, 1, 5)).toThrow('pass@5 needs at least 5 samples, got 4');
+});
+
+test("Student's t, against the printed tables (two-sided)", () => {
+  for (const [freedom, value] of [
+    [1, 12.7062],
+    [2, 4.30265],
+    [3, 3.18245],
+    [4, 2.77645],
+    [9, 2.26216],
+    [30, 2.04227],
+    [120, 1.97993],
+  ] as const) {
+    expect(studentT(freedom)).toBeCloseTo(value, 4);
+  }
+  expect(studentT(5, 0.99)).toBeCloseTo(4.03214, 4);
+  expect(studentT(1, 0.5)).toBeCloseTo(1, 12); // the Cauchy distribution's quartile
+  expect(studentT(2, 0.5)).toBeCloseTo(Math.sqrt(2 / 3), 12); // t/√(2 + t²) = 0.5
+  expect(studentT(100_000)).toBeCloseTo(1.95998, 4); // the normal distribution
+  expect(() => studentT(0)).toThrow('degrees of freedom: 0');
+});
+
+test('the mean of a few values with its interval, by hand', () => {
+  // 0.8, 0.9, 1.0: mean 0.9, s = 0.1, s/√3 = 0.0577350, times t(2) = 4.302653.
+  const { mean, standardError, ci95 } = meanWithInterval([0.8, 0.9, 1]);
+  expect(mean).toBeCloseTo(0.9, 12);
+  expect(standardError).toBeCloseTo(0.0577350269, 9);
+  expect(ci95?.[0]).toBeCloseTo(0.9 - 0.2484138, 6);
+  expect(ci95?.[1]).toBeCloseTo(0.9 + 0.2484138, 6);
+  expect(meanWithInterval([0.5])).toEqual({ mean: 0.5, standardError: null, ci95: null });
+  expect(() => meanWithInterval([])).toThrow('no values');
+});
+
+test('shares of problems: the problem is what is counted, not its samples', () => {
+  // 4 problems, 0, ½, ½ and 1 right: mean ½, s² = (¼ + ¼) / 3, error √(1/6 / 4) = 0.2041241, t(3) = 3.182446.
+  const few = clusterInterval([0, 0.5, 0.5, 1]);
+  expect(few.mean).toBe(0.5);
+  expect(few.standardError).toBeCloseTo(0.2041241, 7);
+  expect(few.ci95).toEqual([0, 1]); // 0.5 ∓ 0.65, held within the shares
+  // A hundred problems that are either wholly right or wholly wrong are as sure as 100 samples, not as 800.
+  const all = clusterInterval(Array.from({ length: 100 }, (_, i) => (i < 40 ? 1 : 0)));
+  expect(all.standardError).toBeCloseTo(Math.sqrt((0.4 * 0.6) / 99), 12);
+  expect(all.ci95[0]).toBeCloseTo(0.4 - 1.984217 * Math.sqrt(0.24 / 99), 6);
+  // No spread at all: Wilson's interval of the problems.
+  expect(clusterInterval([0, 0, 0])).toEqual({ mean: 0, standardError: 0, ci95: wilsonInterval(0, 3) });
+  expect(clusterInterval([1, 1, 1]).ci95).toEqual(wilsonInterval(3, 3));
+  expect(clusterInterval([0.5])).toEqual({ mean: 0.5, standardError: 0, ci95: wilsonInterval(0.5, 1) });
 });

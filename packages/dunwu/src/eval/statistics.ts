@@ -20,3 +20,76 @@ export function passAtK(n: number, c: number, k: number): number {
   for (let i = n - c + 1; i <= n; i++) fail *= 1 - k / i;
   return 1 - fail;
 }
+
+/** A mean with its uncertainty. */
+export interface Estimate {
+  readonly mean: number;
+  /** Standard error of the mean; null when there is one value only, which says nothing of its spread. */
+  readonly standardError: number | null;
+  /** 95 % confidence interval; null when there is one value only. */
+  readonly ci95: readonly [low: number, high: number] | null;
+}
+
+/**
+ * Mean of independent values with Student's 95 % interval: x̄ ± t(n − 1) · s/√n with s² = Σ (x − x̄)² / (n − 1).
+ * Right for runs with different seeds, and for problems whose samples were averaged first.
+ * @throws Error when there are no values.
+ */
+export function meanWithInterval(values: readonly number[]): Estimate {
+  const n = values.length;
+  if (n === 0) throw new Error('meanWithInterval: there are no values');
+  const mean = values.reduce((a, b) => a + b, 0) / n;
+  if (n === 1) return { mean, standardError: null, ci95: null };
+  const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (n - 1);
+  const standardError = Math.sqrt(variance / n);
+  const spread = studentT(n - 1) * standardError;
+  return { mean, standardError, ci95: [mean - spread, mean + spread] };
+}
+
+/**
+ * Mean of shares, one for each problem, with an interval that stays within 0 and 1. A problem's samples are not
+ * independent of each other, so the problem is the unit that was drawn (a cluster), however many samples it has.
+ * Where all shares are 0, or all 1, their spread is 0 and says nothing: then it is Wilson's interval of that many
+ * problems, and so it is for a single problem.
+ */
+export function clusterInterval(shares: readonly number[]): {
+  readonly mean: number;
+  readonly standardError: number;
+  readonly ci95: readonly [low: number, high: number];
+} {
+  const { mean, standardError, ci95 } = meanWithInterval(shares);
+  if (ci95 === null || shares.every((share) => share === 0) || shares.every((share) => share === 1)) {
+    return { mean, standardError: standardError ?? 0, ci95: wilsonInterval(mean * shares.length, shares.length) };
+  }
+  return { mean, standardError: standardError as number, ci95: [Math.max(0, ci95[0]), Math.min(1, ci95[1])] };
+}
+
+/**
+ * Student's t: the value that |T| with so many degrees of freedom stays below with probability `confidence`.
+ * Bisection on the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4.
+ */
+export function studentT(freedom: number, confidence = 0.95): number {
+  if (!Number.isInteger(freedom) || freedom < 1) throw new Error(`studentT: degrees of freedom: ${freedom}`);
+  if (!(confidence > 0 && confidence < 1)) throw new Error(`studentT: confidence: ${confidence}`);
+  // In the angle θ = atan(t / √ν) the range is bounded.
+  let [low, high] = [0, Math.PI / 2];
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (withinAngle(middle, freedom) < confidence) low = middle;
+    else high = middle;
+  }
+  return Math.sqrt(freedom) * Math.tan((low + high) / 2);
+}
+
+/** P(|T| < √ν tan θ). */
+function withinAngle(theta: number, freedom: number): number {
+  const [sin, cos] = [Math.sin(theta), Math.cos(theta)];
+  const odd = freedom % 2 === 1;
+  let term = odd ? cos : 1;
+  let sum = freedom === 1 ? 0 : term;
+  for (let power = odd ? 3 : 2; power <= freedom - 2; power += 2) {
+    term *= ((power - 1) / power) * cos * cos;
+    sum += term;
+  }
+  return odd ? (2 / Math.PI) * (theta + sin * sum) : sin * sum;
+}

@@ -23,6 +23,8 @@ export interface EvalResult extends EvalShares {
   readonly sampled?: EvalShares & {
     readonly pass_at_k?: number | Readonly<Record<string, number>>;
     readonly k?: number;
+    /** Majority vote of the k samples. */
+    readonly cons_at_k?: number;
   };
 }
 

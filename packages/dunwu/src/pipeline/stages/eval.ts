@@ -36,6 +36,7 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
             'sampled/accuracy': sampled.accuracy,
             'sampled/format': sampled.format,
             'sampled/language_consistency': sampled.language_consistency,
+            'sampled/cons_at_k': sampled.cons_at_k,
           }),
       ...Object.fromEntries(
         Object.entries(sampled?.pass_at ?? {}).map(([k, share]) => [`sampled/pass_at_${k}`, share]),
@@ -53,14 +54,10 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
         trace,
       })),
     );
-    const record = evaluationRecord(folder, task.id, evaluation);
     return {
       tokens: evaluation.tokens,
       flops: evaluation.tokens * countFlops(model.config).forward(config.max_tokens),
-      eval: {
-        ...record,
-        ...(record.sampled === undefined ? {} : { sampled: { ...record.sampled, k: config.samples } }),
-      },
+      eval: evaluationRecord(folder, task.id, evaluation),
     };
   } catch (error) {
     if (ctx.signal.aborted) throw new Interrupted();
