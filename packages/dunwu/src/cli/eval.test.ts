@@ -134,12 +134,98 @@ test('wrong commands: exit 2, and what to do', async () => {
     [[model, '--split', 'train'], '--split train: allowed are validation and test'],
     [[model, '--n', '2', '--max-tokens', '1000'], '--max-tokens 1000: at most '],
     [[model, '--n', '2', '--out', path.join(dir, 'no/where.jsonl')], 'there is no folder'],
+    [[model, '--temperature', '0.6'], '--temperature 0.6: would be ignored: it is for samples; give --samples too'],
+    [[model, '--top-p', '0.9'], '--top-p 0.9: would be ignored'],
+    [[model, '--samples', '2', '--temperature', '0'], '--temperature 0: a number > 0 is needed'],
+    [[model, '--template', 'Think.'], '--template Think.: must hold {question}'],
+    [[model, '--instruction', 'r2'], "argument 'r2' is invalid. Allowed choices are none, r1-zero-en, r1-zero-zh"],
+    [[model, '--resume'], '--resume: needs --out DIR'],
+    [[model, '--resume', '--out', 'x.jsonl'], '--resume: needs --out DIR'],
+    [[model, '--n', '2', '--out', run], 'is not empty and holds no evaluation'],
+    [[model, '--n', '2', '--out', path.join(run, 'recipe.yaml')], 'is a file'],
   ] as const) {
     const { code, err } = await cli('eval', ...args);
     expect(err).toContain(message);
     expect(code).toBe(2);
   }
   expect(existsSync(path.join(dir, 'no'))).toBe(false);
+});
+
+test('--out DIR: killed anywhere, it goes on to the very same bytes without answering a finished problem again', async () => {
+  const args = ['eval', model, '--task', 'equation', '--n', '5', '--samples', '100', '--max-tokens', '3', '--json'];
+  const whole = path.join(dir, 'whole');
+  const unbroken = await cli(...args, '--out', whole);
+  expect(unbroken.code).toBe(0);
+  expect((await cli(...args)).out).toBe(unbroken.out); // the folder changes nothing
+  const read = (folder: string, name: string): string => readFileSync(path.join(folder, name), 'utf8');
+  expect(JSON.parse(read(whole, 'evaluation.json'))).toEqual(JSON.parse(unbroken.out));
+  const bytes = read(whole, 'samples.jsonl');
+  const lines = bytes.trimEnd().split('\n');
+  expect(lines).toHaveLength(5 * 101);
+  const rows = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(rows[0]).toMatchObject({ mode: 'greedy', sample: 0, reason: 'length', length: 3, correct: false });
+  expect(rows[0]).toHaveProperty('trace.parts');
+
+  // Two problems a batch, so 202 lines. Killed before the first line, within a line, within a batch, between batches.
+  const upTo = (count: number): number => Buffer.byteLength(`${lines.slice(0, count).join('\n')}\n`);
+  for (const [cut, problems] of [
+    [0, 0],
+    [40, 0],
+    [upTo(201), 0],
+    [upTo(202), 2],
+    [upTo(300) + 7, 2],
+    [upTo(404), 4],
+    [Buffer.byteLength(bytes), 5],
+  ] as const) {
+    const killed = path.join(dir, 'killed');
+    rmSync(killed, { recursive: true, force: true });
+    cpSync(whole, killed, { recursive: true });
+    rmSync(path.join(killed, 'evaluation.json'));
+    writeFileSync(path.join(killed, 'samples.jsonl'), Buffer.from(bytes).subarray(0, cut));
+    const resumed = await cli(...args, '--out', killed, '--resume');
+    expect(resumed.err.includes(' problems were finished before')).toBe(problems > 0);
+    if (problems > 0) expect(resumed.err).toContain(`${problems} of 5 problems were finished before`);
+    expect(resumed.out).toBe(unbroken.out);
+    expect(read(killed, 'samples.jsonl')).toBe(bytes);
+    expect(read(killed, 'evaluation.json')).toBe(read(whole, 'evaluation.json'));
+  }
+
+  // Not answered again: an answer put into a finished batch stays, and is judged.
+  const planted = path.join(dir, 'planted');
+  cpSync(whole, planted, { recursive: true });
+  const right = `<think>so</think><answer>${rows[0]?.answer}</answer>`;
+  const first = JSON.stringify({ ...rows[0], response: right });
+  writeFileSync(path.join(planted, 'samples.jsonl'), `${[first, ...lines.slice(1, 250)].join('\n')}\n`);
+  expect(JSON.parse((await cli(...args, '--out', planted, '--resume')).out)).toMatchObject({ accuracy: 0.2 });
+});
+
+test('--out DIR: another evaluation is not gone on with, and a changed file is named', async () => {
+  const out = path.join(dir, 'kept');
+  const args = ['eval', model, '--task', 'equation', '--n', '2', '--max-tokens', '3', '--out', out];
+  expect((await cli(...args, '--resume')).code).toBe(0); // nothing there yet: it begins
+  const again = await cli(...args);
+  expect(again.code).toBe(2);
+  expect(again.err).toContain(`--out ${out}: holds an evaluation already: go on with --resume`);
+  const other = await cli(...args, '--seed', '2', '--template', 'Q: {question}', '--resume');
+  expect(other.code).toBe(2);
+  expect(other.err).toContain(`--resume: ${out} holds another evaluation.\n  seed: 1 there, 2 now\n`);
+  expect(other.err).toContain('\n  template: null there, "Q: {question}" now\n');
+  expect(other.err).toContain('\n  problems_sha256: ');
+  expect(other.err).not.toContain('model_sha256');
+  const second = path.join(dir, 'second');
+  await makeTinyFolder(second, 2);
+  expect((await cli('eval', second, ...args.slice(2), '--resume')).err).toContain('model_sha256');
+  const file = path.join(out, 'samples.jsonl');
+  writeFileSync(file, readFileSync(file, 'utf8').split('\n').reverse().join('\n').trimStart());
+  expect((await cli(...args, '--resume')).err).toContain(`${file}:1: is not response 1 of this evaluation`);
+});
+
+test('the table of samples: how they were drawn, intervals, the majority vote', async () => {
+  const args = ['eval', model, '--n', '3', '--samples', '2', '--temperature', '0.6', '--top-p', '0.95'];
+  const { out } = await cli(...args, '--max-tokens', '4', '--instruction', 'none');
+  expect(out).toMatch(/\n +greedy +T = 0\.6, top_p 0\.95, 2 each\n/);
+  expect(out).toMatch(/\n {2}95 % interval +0\.0 % – 56\.1 % +0\.0 % – 56\.1 %\n/); // Wilson, 0 of 3
+  expect(out).toMatch(/\ncons@2 \(majority vote\) +0\.0 %\n/);
 });
 
 test('a run without a finished model; a tokenizer of another model; weights cut off', async () => {
