@@ -4,6 +4,7 @@ import { registerDoctor } from './doctor.js';
 import { EXIT, errorMessage, exitCode } from './errors.js';
 import { registerEval } from './eval.js';
 import { registerGenerate } from './generate.js';
+import { registerLab } from './lab.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
 import { registerVerify } from './verify.js';
@@ -45,6 +46,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerEval(program);
   registerGenerate(program);
   registerVerify(program);
+  registerLab(program);
   registerDoctor(program);
   return program;
 }

@@ -17,6 +17,7 @@ export {
   klPerToken,
   klSchema,
 } from './kl.js';
+export { exactKl, type KlLabRow, type KlLabSettings, klLab, LAB_ESTIMATORS } from './kl-lab.js';
 export { type LanguageModelLossOptions, languageModelLoss } from './language-model.js';
 export { combineMetrics, type Metric, type Metrics, type Objective } from './metrics.js';
 export { type PolicyLossConfig, type PolicyLossInputs, policyLoss, policyLossSchema } from './policy-loss.js';

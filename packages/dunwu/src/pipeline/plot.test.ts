@@ -99,6 +99,64 @@ test('two lines of one name in different panels stay apart', () => {
   expect(chart.option.series).toMatchObject([{ name: 'loss' }, { name: 'loss (B)' }]);
 });
 
+test('shared: a line of one name has one colour in all panels and stands once in the legend', () => {
+  const line = (name: string) => ({ name, points: [[0, 1]] as const });
+  const chart = lineChart(
+    [
+      { title: 'A', lines: [line('k1'), line('k2')] },
+      { title: 'B', lines: [line('k2'), line('k3')] },
+    ],
+    'step',
+    { shared: true },
+  );
+  expect(chart.option.legend).toMatchObject([{ data: ['k1', 'k2', 'k3'] }]);
+  expect(chart.option.series).toMatchObject([
+    { name: 'k1', color: COLOURS[0] },
+    { name: 'k2', color: COLOURS[1] },
+    { name: 'k2', color: COLOURS[1], xAxisIndex: 1 },
+    { name: 'k3', color: COLOURS[2] },
+  ]);
+});
+
+test('logarithmic axes: equal ratios are equally far apart; what has no logarithm leaves a gap', async () => {
+  const points = [
+    [0.01, 1],
+    [0.1, 10],
+    [1, 100],
+    [10, 0],
+  ] as const;
+  const chart = lineChart([{ title: 'A', lines: [{ name: 'a', points }], log: 'both' }], 'x');
+  expect(chart.option.xAxis).toMatchObject([{ type: 'log' }]);
+  expect(chart.option.series).toMatchObject([
+    {
+      showSymbol: true,
+      data: [
+        [0.01, 1],
+        [0.1, 10],
+        [1, 100],
+        [10, '-'],
+      ],
+    },
+  ]);
+  const path = (await renderSvg(chart)).match(
+    /<path d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)" fill="none"/,
+  );
+  const [x1, y1, x2, y2, x3, y3] = (path ?? []).slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  expect(x2 - x1).toBeCloseTo(x3 - x2, 0);
+  expect(y1 - y2).toBeCloseTo(y2 - y3, 0);
+  expect(y1).toBeGreaterThan(y2);
+  const half = lineChart([{ title: 'A', lines: [{ name: 'a', points }], log: 'x' }], 'x');
+  expect(half.option.yAxis).toMatchObject([{ type: 'value' }]);
+  expect(half.option.series).toMatchObject([{ data: points.map((point) => [...point]) }]);
+});
+
 test('heat map: one cell a value, even load in the middle of the scale', async () => {
   const map = heatMap({
     title: 'Load',

@@ -10,6 +10,8 @@ export interface Line {
 export interface Panel {
   readonly title: string;
   readonly lines: readonly Line[];
+  /** Logarithmic axes; values that are not positive leave a gap. */
+  readonly log?: 'x' | 'y' | 'both';
 }
 
 export interface HeatMap {
@@ -47,9 +49,16 @@ const FONT = "system-ui, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', 'Micros
 const PANEL_WIDTH = 420;
 const PANEL_HEIGHT = 260;
 
+export interface LineChartOptions {
+  /** Lines of one name are the same thing in every panel: one colour, and one legend above all panels. */
+  readonly shared?: boolean;
+}
+
 /** Panels side by side, each with its own vertical axis. */
-export function lineChart(panels: readonly Panel[], xName: string): Chart {
+export function lineChart(panels: readonly Panel[], xName: string, { shared = false }: LineChartOptions = {}): Chart {
   const width = PANEL_WIDTH * panels.length;
+  const names = [...new Set(panels.flatMap((panel) => panel.lines.map(({ name }) => name)))];
+  const nameOf = (panel: number, name: string): string => (shared ? name : seriesName(panels, panel, name));
   const grids = panels.map((_, i) => ({
     left: i * PANEL_WIDTH + 60,
     width: PANEL_WIDTH - 80,
@@ -68,26 +77,23 @@ export function lineChart(panels: readonly Panel[], xName: string): Chart {
       textStyle: { fontSize: 14, color: INK, fontFamily: FONT },
     })),
     // A panel with one line is named by its title.
-    legend: panels.flatMap((panel, i) =>
-      panel.lines.length < 2
-        ? []
-        : [
-            {
-              data: panel.lines.map((line) => seriesName(panels, i, line.name)),
-              left: i * PANEL_WIDTH + 12,
-              top: 30,
-              width: PANEL_WIDTH - 24,
-              itemWidth: 14,
-              itemHeight: 8,
-              icon: 'roundRect',
-              textStyle: { color: INK, fontFamily: FONT, fontSize: 11 },
-            },
-          ],
-    ),
+    legend: shared
+      ? [legend(names, 12, width - 24)]
+      : panels.flatMap((panel, i) =>
+          panel.lines.length < 2
+            ? []
+            : [
+                legend(
+                  panel.lines.map((line) => nameOf(i, line.name)),
+                  i * PANEL_WIDTH + 12,
+                  PANEL_WIDTH - 24,
+                ),
+              ],
+        ),
     grid: grids,
     xAxis: panels.map((_, i) => ({
       gridIndex: i,
-      type: 'value',
+      type: isLog(panels[i], 'x') ? 'log' : 'value',
       name: xName,
       nameLocation: 'middle',
       nameGap: 26,
@@ -101,7 +107,7 @@ export function lineChart(panels: readonly Panel[], xName: string): Chart {
     })),
     yAxis: panels.map((_, i) => ({
       gridIndex: i,
-      type: 'value',
+      type: isLog(panels[i], 'y') ? 'log' : 'value',
       scale: true,
       axisLabel: { color: INK },
       axisLine: { show: false },
@@ -111,19 +117,39 @@ export function lineChart(panels: readonly Panel[], xName: string): Chart {
     series: panels.flatMap((panel, i) =>
       panel.lines.map((line, j) => ({
         type: 'line' as const,
-        name: seriesName(panels, i, line.name),
+        name: nameOf(i, line.name),
         xAxisIndex: i,
         yAxisIndex: i,
-        showSymbol: line.points.length === 1,
+        showSymbol: line.points.length === 1 || panel.log !== undefined,
         symbolSize: 5,
         lineStyle: { width: 1.6 },
-        color: COLOURS[j % COLOURS.length],
+        color: COLOURS[(shared ? names.indexOf(line.name) : j) % COLOURS.length],
         sampling: 'lttb' as const,
-        data: line.points.map(([step, value]) => [step, Number.isFinite(value) ? value : '-']),
+        data: line.points.map(([step, value]) => [
+          step,
+          Number.isFinite(value) && (value > 0 || !isLog(panel, 'y')) ? value : '-',
+        ]),
       })),
     ),
   };
   return { option, width, height: PANEL_HEIGHT };
+}
+
+function legend(data: string[], left: number, width: number) {
+  return {
+    data,
+    left,
+    top: 30,
+    width,
+    itemWidth: 14,
+    itemHeight: 8,
+    icon: 'roundRect',
+    textStyle: { color: INK, fontFamily: FONT, fontSize: 11 },
+  };
+}
+
+function isLog(panel: Panel | undefined, axis: 'x' | 'y'): boolean {
+  return panel?.log === axis || panel?.log === 'both';
 }
 
 /** Legends find series by name, so a name that stands in two panels must differ: by the title of the later one. */
