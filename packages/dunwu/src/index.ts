@@ -24,6 +24,7 @@ export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
 export { type DeepseekV3Config, parseConfig, readConfig } from './model/config.js';
 export { DeepseekModel, type ModelInput, type ModelOutput } from './model/deepseek.js';
 export * from './objective/index.js';
+export { type Comparison, compareRuns, readRun } from './pipeline/compare.js';
 export * from './reward/index.js';
 export { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './rollout/engine.js';
 export { type Sampling, samplingSchema } from './rollout/sampling-config.js';

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { registerCompare } from './compare.js';
 import { registerDoctor } from './doctor.js';
 import { EXIT, errorMessage, exitCode } from './errors.js';
 import { registerEval } from './eval.js';
@@ -34,6 +35,7 @@ Examples:
   dunwu run recipes/r1-zero-mini.yaml          from nothing to R1-Zero, with a report
   dunwu run RECIPE --resume --out DIR          go on with an interrupted run
   dunwu eval runs/r1-zero-mini --samples 8     how much the run's last model solves
+  dunwu compare runs/seed-1 runs/seed-2        several runs in one table, with intervals
   dunwu generate runs/r1-zero-mini "…"         ask it something
   dunwu score answers.jsonl --rules accuracy,format,steps
   dunwu help run                               all about one command
@@ -44,6 +46,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerRun(program, settings.parts);
   registerScore(program);
   registerEval(program);
+  registerCompare(program, settings.parts);
   registerGenerate(program);
   registerVerify(program);
   registerLab(program);

@@ -118,6 +118,66 @@ test('shared: a line of one name has one colour in all panels and stands once in
   ]);
 });
 
+test('a band: the area between low and high, in the colour of its line and not in the legend', async () => {
+  const chart = lineChart(
+    [
+      {
+        title: 'A',
+        lines: [
+          {
+            name: 'a',
+            points: [
+              [0, 0],
+              [1, 2],
+            ],
+            band: [
+              [0, -1, 1],
+              [1, 1, 4],
+            ],
+          },
+          { name: 'b', points: [[0, 1]] },
+        ],
+      },
+    ],
+    'step',
+  );
+  expect(chart.option.legend).toMatchObject([{ data: ['a', 'b'] }]);
+  expect(chart.option.series).toMatchObject([
+    {
+      data: [
+        [0, -1],
+        [1, 1],
+      ],
+      stack: 'a (0)',
+      lineStyle: { opacity: 0 },
+    },
+    {
+      data: [
+        [0, 2],
+        [1, 3],
+      ],
+      stack: 'a (0)',
+      areaStyle: { color: COLOURS[0], opacity: 0.18 },
+    },
+    { name: 'a', color: COLOURS[0] },
+    { name: 'b', color: COLOURS[1] },
+  ]);
+  const svg = await renderSvg(chart);
+  // The area's outline: high at 0 and at 1, then low at 1 and at 0. A unit has the same height everywhere.
+  const area = svg.match(
+    /<path d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)Z?" fill="#3b82c4"/,
+  );
+  const [, high0, , high1, , low1, , low0] = (area ?? []).slice(1).map(Number) as number[];
+  const line = svg.match(
+    /<path d="M[\d.]+ ([\d.]+)L[\d.]+ ([\d.]+)" fill="none"[^>]*stroke="#3b82c4" stroke-width="1.6"/,
+  );
+  const unit = (Number(line?.[1]) - Number(line?.[2])) / 2;
+  expect(unit).toBeGreaterThan(5);
+  expect(((low0 as number) - (high0 as number)) / unit).toBeCloseTo(2, 1);
+  expect(((low1 as number) - (high1 as number)) / unit).toBeCloseTo(3, 1);
+  expect(((low0 as number) - (low1 as number)) / unit).toBeCloseTo(2, 1);
+});
+
 test('logarithmic axes: equal ratios are equally far apart; what has no logarithm leaves a gap', async () => {
   const points = [
     [0.01, 1],

@@ -4,6 +4,8 @@ import type { EChartsOption } from 'echarts';
 export interface Line {
   readonly name: string;
   readonly points: readonly (readonly [step: number, value: number])[];
+  /** An area behind the line, on linear axes: the range over several runs, say. */
+  readonly band?: readonly (readonly [step: number, low: number, high: number])[];
 }
 
 /** Lines that share a vertical axis. */
@@ -115,24 +117,61 @@ export function lineChart(panels: readonly Panel[], xName: string, { shared = fa
       splitLine: { lineStyle: { color: GRID } },
     })),
     series: panels.flatMap((panel, i) =>
-      panel.lines.map((line, j) => ({
-        type: 'line' as const,
-        name: nameOf(i, line.name),
-        xAxisIndex: i,
-        yAxisIndex: i,
-        showSymbol: line.points.length === 1 || panel.log !== undefined,
-        symbolSize: 5,
-        lineStyle: { width: 1.6 },
-        color: COLOURS[(shared ? names.indexOf(line.name) : j) % COLOURS.length],
-        sampling: 'lttb' as const,
-        data: line.points.map(([step, value]) => [
-          step,
-          Number.isFinite(value) && (value > 0 || !isLog(panel, 'y')) ? value : '-',
-        ]),
-      })),
+      panel.lines.flatMap((line, j) => {
+        const name = nameOf(i, line.name);
+        const color = COLOURS[(shared ? names.indexOf(line.name) : j) % COLOURS.length] as string;
+        const axes = { xAxisIndex: i, yAxisIndex: i };
+        return [
+          ...bandSeries(line, `${name} (${i})`, color, axes),
+          {
+            type: 'line' as const,
+            name,
+            ...axes,
+            showSymbol: line.points.length === 1 || panel.log !== undefined,
+            symbolSize: 5,
+            lineStyle: { width: 1.6 },
+            color,
+            sampling: 'lttb' as const,
+            data: line.points.map(([step, value]) => [
+              step,
+              Number.isFinite(value) && (value > 0 || !isLog(panel, 'y')) ? value : '-',
+            ]),
+          },
+        ];
+      }),
     ),
   };
   return { option, width, height: PANEL_HEIGHT };
+}
+
+/** Two lines that cannot be seen, stacked, with the area between them filled. */
+function bandSeries(line: Line, name: string, color: string, axes: { xAxisIndex: number; yAxisIndex: number }) {
+  if (line.band === undefined) return [];
+  const side = (suffix: string, data: (readonly [number, number])[], filled: boolean) => ({
+    type: 'line' as const,
+    name: `${name} ${suffix}`,
+    ...axes,
+    stack: name,
+    stackStrategy: 'all' as const,
+    showSymbol: false,
+    silent: true,
+    color,
+    lineStyle: { opacity: 0 },
+    ...(filled ? { areaStyle: { color, opacity: 0.18 } } : {}),
+    data: data.map(([step, value]) => [step, value]),
+  });
+  return [
+    side(
+      'low',
+      line.band.map(([step, low]) => [step, low]),
+      false,
+    ),
+    side(
+      'high',
+      line.band.map(([step, low, high]) => [step, high - low]),
+      true,
+    ),
+  ];
 }
 
 function legend(data: string[], left: number, width: number) {
