@@ -8,7 +8,7 @@ import type { RecipeParts } from './run.js';
 interface CompareFlags {
   readonly metric: string;
   readonly threshold?: number;
-  readonly reach: readonly string[];
+  readonly reach?: readonly string[];
   readonly json?: boolean;
   readonly markdown?: string;
   readonly svg?: string;
@@ -38,7 +38,6 @@ export function registerCompare(program: Command, parts?: () => Promise<RecipePa
       '--reach <stage>',
       'with --threshold: only this stage (repeatable; default: all grpo and ppo stages)',
       collect,
-      [],
     )
     .option('--json', 'print one JSON object')
     .option('--markdown <file>', 'write the tables to a file')
@@ -63,7 +62,7 @@ Examples:
 }
 
 async function compareCommand(dirs: string[], flags: CompareFlags, parts: () => Promise<RecipeParts>): Promise<void> {
-  const { metric, threshold, reach, language } = flags;
+  const { metric, threshold, reach = [], language } = flags;
   if (threshold === undefined && reach.length > 0) {
     throw new UsageError(`--reach ${reach.join(' ')}: would be ignored; give --threshold too`);
   }
@@ -107,6 +106,6 @@ function threshold(text: string): number {
   return value;
 }
 
-function collect(value: string, before: readonly string[]): string[] {
+function collect(value: string, before: readonly string[] = []): string[] {
   return [...before, value];
 }
