@@ -191,7 +191,7 @@ export function summarise(
       ...measure(sampled),
       k,
       ...sampling,
-      standard_error: single.standardError,
+      standard_error: single.standard_error,
       ci95: single.ci95,
       pass_at_k: passAt(k),
       pass_at,

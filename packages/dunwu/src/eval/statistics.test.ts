@@ -53,12 +53,12 @@ test("Student's t, against the printed tables (two-sided)", () => {
 
 test('the mean of a few values with its interval, by hand', () => {
   // 0.8, 0.9, 1.0: mean 0.9, s = 0.1, s/√3 = 0.0577350, times t(2) = 4.302653.
-  const { mean, standardError, ci95 } = meanWithInterval([0.8, 0.9, 1]);
+  const { mean, standard_error, ci95 } = meanWithInterval([0.8, 0.9, 1]);
   expect(mean).toBeCloseTo(0.9, 12);
-  expect(standardError).toBeCloseTo(0.0577350269, 9);
+  expect(standard_error).toBeCloseTo(0.0577350269, 9);
   expect(ci95?.[0]).toBeCloseTo(0.9 - 0.2484138, 6);
   expect(ci95?.[1]).toBeCloseTo(0.9 + 0.2484138, 6);
-  expect(meanWithInterval([0.5])).toEqual({ mean: 0.5, standardError: null, ci95: null });
+  expect(meanWithInterval([0.5])).toEqual({ mean: 0.5, standard_error: null, ci95: null });
   expect(() => meanWithInterval([])).toThrow('no values');
 });
 
@@ -66,14 +66,14 @@ test('shares of problems: the problem is what is counted, not its samples', () =
   // 4 problems, 0, ½, ½ and 1 right: mean ½, s² = (¼ + ¼) / 3, error √(1/6 / 4) = 0.2041241, t(3) = 3.182446.
   const few = clusterInterval([0, 0.5, 0.5, 1]);
   expect(few.mean).toBe(0.5);
-  expect(few.standardError).toBeCloseTo(0.2041241, 7);
+  expect(few.standard_error).toBeCloseTo(0.2041241, 7);
   expect(few.ci95).toEqual([0, 1]); // 0.5 ∓ 0.65, held within the shares
   // A hundred problems that are either wholly right or wholly wrong are as sure as 100 samples, not as 800.
   const all = clusterInterval(Array.from({ length: 100 }, (_, i) => (i < 40 ? 1 : 0)));
-  expect(all.standardError).toBeCloseTo(Math.sqrt((0.4 * 0.6) / 99), 12);
+  expect(all.standard_error).toBeCloseTo(Math.sqrt((0.4 * 0.6) / 99), 12);
   expect(all.ci95[0]).toBeCloseTo(0.4 - 1.984217 * Math.sqrt(0.24 / 99), 6);
   // No spread at all: Wilson's interval of the problems.
-  expect(clusterInterval([0, 0, 0])).toEqual({ mean: 0, standardError: 0, ci95: wilsonInterval(0, 3) });
+  expect(clusterInterval([0, 0, 0])).toEqual({ mean: 0, standard_error: 0, ci95: wilsonInterval(0, 3) });
   expect(clusterInterval([1, 1, 1]).ci95).toEqual(wilsonInterval(3, 3));
-  expect(clusterInterval([0.5])).toEqual({ mean: 0.5, standardError: 0, ci95: wilsonInterval(0.5, 1) });
+  expect(clusterInterval([0.5])).toEqual({ mean: 0.5, standard_error: 0, ci95: wilsonInterval(0.5, 1) });
 });

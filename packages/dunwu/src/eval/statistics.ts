@@ -25,7 +25,7 @@ export function passAtK(n: number, c: number, k: number): number {
 export interface Estimate {
   readonly mean: number;
   /** Standard error of the mean; null when there is one value only, which says nothing of its spread. */
-  readonly standardError: number | null;
+  readonly standard_error: number | null;
   /** 95 % confidence interval; null when there is one value only. */
   readonly ci95: readonly [low: number, high: number] | null;
 }
@@ -39,11 +39,11 @@ export function meanWithInterval(values: readonly number[]): Estimate {
   const n = values.length;
   if (n === 0) throw new Error('meanWithInterval: there are no values');
   const mean = values.reduce((a, b) => a + b, 0) / n;
-  if (n === 1) return { mean, standardError: null, ci95: null };
+  if (n === 1) return { mean, standard_error: null, ci95: null };
   const variance = values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (n - 1);
-  const standardError = Math.sqrt(variance / n);
-  const spread = studentT(n - 1) * standardError;
-  return { mean, standardError, ci95: [mean - spread, mean + spread] };
+  const standard_error = Math.sqrt(variance / n);
+  const spread = studentT(n - 1) * standard_error;
+  return { mean, standard_error, ci95: [mean - spread, mean + spread] };
 }
 
 /**
@@ -54,14 +54,14 @@ export function meanWithInterval(values: readonly number[]): Estimate {
  */
 export function clusterInterval(shares: readonly number[]): {
   readonly mean: number;
-  readonly standardError: number;
+  readonly standard_error: number;
   readonly ci95: readonly [low: number, high: number];
 } {
-  const { mean, standardError, ci95 } = meanWithInterval(shares);
+  const { mean, standard_error, ci95 } = meanWithInterval(shares);
   if (ci95 === null || shares.every((share) => share === 0) || shares.every((share) => share === 1)) {
-    return { mean, standardError: standardError ?? 0, ci95: wilsonInterval(mean * shares.length, shares.length) };
+    return { mean, standard_error: standard_error ?? 0, ci95: wilsonInterval(mean * shares.length, shares.length) };
   }
-  return { mean, standardError: standardError as number, ci95: [Math.max(0, ci95[0]), Math.min(1, ci95[1])] };
+  return { mean, standard_error: standard_error as number, ci95: [Math.max(0, ci95[0]), Math.min(1, ci95[1])] };
 }
 
 /**

@@ -99,10 +99,10 @@ test('means over the seeds with t-intervals, by hand', async () => {
   expect(look.sampled?.accuracy.mean).toBeCloseTo(0.7, 12);
   expect(look.sampled).toMatchObject({ k: 4, pass_at_k: { mean: expect.closeTo(0.95, 12) } });
   expect(look.sampled?.cons_at_k?.mean).toBeCloseTo(0.9, 12);
-  expect(look.format).toEqual({ mean: 1, standardError: 0, ci95: [1, 1] });
+  expect(look.format).toEqual({ mean: 1, standard_error: 0, ci95: [1, 1] });
   // The cost of the model: base 10 s and zero 20, 22, 24 s; the evaluation's own 7 s do not count.
   expect(look.cost?.seconds.mean).toBeCloseTo(32, 12);
-  expect(look.cost?.seconds.standardError).toBeCloseTo(2 / Math.sqrt(3), 12);
+  expect(look.cost?.seconds.standard_error).toBeCloseTo(2 / Math.sqrt(3), 12);
   expect(look.cost?.flops.mean).toBeCloseTo(32_000, 9);
 });
 
@@ -121,7 +121,7 @@ test('steps to a threshold: the first one, with its samples; runs that never rea
   expect(low?.steps.ci95?.[1]).toBeCloseTo(20 / 3 + (4.302653 * 5) / 3, 5);
   expect(low?.samples?.mean).toBeCloseTo(160 / 3, 12);
   const half = await reach(0.5); // 10, 5, and one that ends at 15 without it
-  expect(half).toMatchObject({ reached: 2, censored: true, steps: { mean: 10, standardError: null, ci95: null } });
+  expect(half).toMatchObject({ reached: 2, censored: true, steps: { mean: 10, standard_error: null, ci95: null } });
   expect(half?.runs[2]).toMatchObject({ reached: false, step: 15, samples: 120 });
   expect(await reach(2)).toMatchObject({ reached: 0, censored: true, steps: { mean: 15 } });
 });

@@ -366,7 +366,7 @@ function reachedStage(recipe: string, stage: string, runs: readonly ReachedRun[]
   const censored = reached < runs.length;
   const over = (values: readonly number[]): Estimate => {
     const estimate = meanWithInterval(values);
-    return censored ? { mean: estimate.mean, standardError: null, ci95: null } : estimate;
+    return censored ? { mean: estimate.mean, standard_error: null, ci95: null } : estimate;
   };
   const samples = runs.flatMap((run) => (run.samples === null ? [] : [run.samples]));
   return {
