@@ -31,6 +31,12 @@ export const kinds: readonly StageKind[] = [
     spec: () => import('./stages/grpo.schema.js'),
     work: () => import('./stages/grpo.js'),
   }),
+  defineKind({
+    kind: 'sample',
+    summary: 'draw responses from a model and keep those that pass the rules',
+    spec: () => import('./stages/sample.schema.js'),
+    work: () => import('./stages/sample.js'),
+  }),
 ];
 
 /** The recipe's `task` block. */

@@ -198,7 +198,12 @@ export function reportMarkdown(parts: ReportParts, language: ReportLanguage): st
     stage.model === undefined ? [] : [`- ${stage.name}${colon}\`${stage.model}\``],
   );
   if (models.length > 0) blocks.push(`## ${words.models}`, models.join('\n'));
-  const notes = stages.flatMap((stage) => (stage.notes ?? []).map((note) => `- ${stage.name}${colon}${note}`));
+  const notes = stages.flatMap((stage) =>
+    (stage.notes ?? []).map((note) => {
+      const text = typeof note === 'string' ? note : note[language];
+      return `- ${stage.name}${colon}${text.replaceAll('\n', '\n  ')}`; // indented: part of the list's entry
+    }),
+  );
   if (notes.length > 0) blocks.push(`## ${words.notes}`, notes.join('\n'));
   return `${blocks.join('\n\n')}\n`;
 }

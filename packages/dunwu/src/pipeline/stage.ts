@@ -28,6 +28,9 @@ export interface EvalResult extends EvalShares {
   };
 }
 
+/** A remark for the report, in one wording for both languages or in two; may hold a table below its first line. */
+export type Note = string | { readonly en: string; readonly zh: string };
+
 /** What a stage leaves behind. */
 export interface StageResult {
   /** The final model's Hugging Face folder; absolute, inside or outside the run folder. */
@@ -44,7 +47,7 @@ export interface StageResult {
   readonly seconds?: number;
   readonly eval?: EvalResult;
   /** Sentences for the report. */
-  readonly notes?: readonly string[];
+  readonly notes?: readonly Note[];
   /** Anything else that later stages may want; plain JSON values. */
   readonly extra?: Readonly<Record<string, unknown>>;
 }
