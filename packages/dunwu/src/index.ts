@@ -28,6 +28,15 @@ export { type Comparison, compareRuns, readRun } from './pipeline/compare.js';
 export * from './reward/index.js';
 export { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './rollout/engine.js';
 export { type Sampling, samplingSchema } from './rollout/sampling-config.js';
+export {
+  canSolve,
+  createGeneral,
+  type GeneralFlaw,
+  type GeneralTask,
+  type SolvingTask,
+} from './task/general.js';
+export { follows, refuses, type VerifiableInstruction } from './task/instruction.js';
+export { createMixture, type MixtureTask } from './task/mixture.js';
 export type { Language, Problem, Split, Task } from './task/problem.js';
 export { createTask, type TaskConfig } from './task/registry.js';
 export { renderDocument, renderPrompt, SPECIAL_TOKENS } from './text/template.js';

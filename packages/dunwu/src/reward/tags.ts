@@ -51,3 +51,16 @@ export function chainOfThought(response: string): Span {
   const close = rest.find((tag) => tag.name === '</think>' || tag.name === '<answer>');
   return [begin, close ? close.start : response.length];
 }
+
+/** Where a response gives its result: in its answer tags, else after `</think>`, else everywhere. */
+export function finalSpan(response: string): Span {
+  const tags = findTags(response);
+  const content = answerContents(tags).contents[0];
+  if (content !== undefined) return content;
+  return [tags.findLast((tag) => tag.name === '</think>')?.end ?? 0, response.length];
+}
+
+/** The text of {@link finalSpan}. */
+export function finalPart(response: string): string {
+  return response.slice(...finalSpan(response));
+}

@@ -4,8 +4,11 @@ import { createTask, TASK_TYPES, taskSchema } from './registry.js';
 
 describe('createTask', () => {
   it('makes each type of task', () => {
-    expect(TASK_TYPES).toEqual(['word-problem', 'equation', 'dataset']);
+    expect(TASK_TYPES).toEqual(['word-problem', 'equation', 'dataset', 'general', 'mixture']);
     expect(createTask({ type: 'word-problem' }).id).toBe('word-problem');
+    const weighted = (type: string) => ({ weight: 1, task: { type } });
+    const mixed = createTask({ type: 'mixture', parts: [weighted('equation'), weighted('general')] });
+    expect(mixed.fixed('test', 4).map(({ source }) => source)).toEqual(['equation', 'general', 'equation', 'general']);
     expect(createTask({ type: 'equation', steps: [1, 1] }).fixed('train', 1)[0]?.source).toBe('equation');
   });
 
@@ -21,7 +24,7 @@ describe('createTask', () => {
 
   it('names what is wrong', () => {
     expect(() => createTask({ type: 'chess' })).toThrow(
-      'type "chess"; type must be one of word-problem, equation, dataset',
+      'type "chess"; type must be one of word-problem, equation, dataset, general, mixture',
     );
     expect(() => createTask(null)).toThrow('no type');
     expect(() => createTask({ type: 'word-problem', stepz: 1 })).toThrow(
@@ -29,6 +32,11 @@ describe('createTask', () => {
     );
     expect(() => createTask({ type: 'equation', bounds: [9, 1] })).toThrow('bounds: expected [low, high]');
     expect(() => createTask({ type: 'dataset' })).toThrow('path: ');
+    const nested = { type: 'mixture', parts: [{ weight: 1, task: { type: 'mixture' } }] };
+    expect(() => createTask(nested)).toThrow('task (mixture): ');
+    expect(() => createTask({ type: 'general', kinds: { repeat: 0 } })).toThrow(
+      'kinds: at least one kind needs a weight',
+    );
     expect(() => createTask({ type: 'dataset', path: 'x.jsonl' }, '/no/such')).toThrow('/no/such/x.jsonl: cannot open');
   });
 });

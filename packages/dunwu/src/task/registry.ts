@@ -1,12 +1,23 @@
 import { z } from 'zod';
 import { createDataset, datasetSchema } from './dataset.js';
 import { createEquation, equationSchema } from './equation.js';
+import { createGeneral, generalSchema } from './general.js';
+import { createMixture } from './mixture.js';
 import type { Task } from './problem.js';
 import { describeIssues } from './schema.js';
 import { createWordProblem, wordProblemSchema } from './word-problem.js';
 
-/** What a recipe's `task` may be, told apart by `type`. A new task: its schema here, its line in `createTask`. */
-export const taskSchema = z.discriminatedUnion('type', [wordProblemSchema, equationSchema, datasetSchema]);
+/** A task of one kind. A new task: its schema here, its line in `createTask`. */
+const plainTaskSchema = z.discriminatedUnion('type', [wordProblemSchema, equationSchema, datasetSchema, generalSchema]);
+
+/** Problems of several tasks, with relative weights. Mixtures do not nest: give the parts their weights instead. */
+const mixtureSchema = z.strictObject({
+  type: z.literal('mixture'),
+  parts: z.array(z.strictObject({ weight: z.number().positive(), task: plainTaskSchema })).min(2),
+});
+
+/** What a recipe's `task` may be, told apart by `type`. */
+export const taskSchema = z.discriminatedUnion('type', [...plainTaskSchema.options, mixtureSchema]);
 
 /** With defaults filled in. */
 export type TaskConfig = z.output<typeof taskSchema>;
@@ -29,6 +40,10 @@ export function createTask(input: unknown, base = process.cwd()): Task {
       return createEquation(config);
     case 'dataset':
       return createDataset(config, base);
+    case 'general':
+      return createGeneral(config);
+    case 'mixture':
+      return createMixture(config.parts.map(({ weight, task }) => ({ weight, task: createTask(task, base) })));
   }
 }
 

@@ -7,7 +7,6 @@ import { saveModel } from '../../model/checkpoint.js';
 import { parseConfig } from '../../model/config.js';
 import { DeepseekModel } from '../../model/deepseek.js';
 import { createTask } from '../../task/registry.js';
-import { isWorkedTask } from '../../task/worked.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { pretrain } from '../../train/pretrain.js';
 import { useCompute } from '../compute.js';
@@ -23,7 +22,7 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
   const tokenizer = Tokenizer.load(folder);
   const task = createTask(ctx.recipe.task, ctx.recipe.base);
   const source = createSource(config.corpus, {
-    ...(isWorkedTask(task) ? { task } : {}),
+    task,
     seed: ctx.seed,
     base: ctx.recipe.base,
   });

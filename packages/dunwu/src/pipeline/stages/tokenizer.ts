@@ -1,6 +1,5 @@
 import { createSource } from '../../data/source.js';
 import { createTask } from '../../task/registry.js';
-import { isWorkedTask } from '../../task/worked.js';
 import { BpeTrainer } from '../../text/bpe-trainer.js';
 import { saveTokenizer } from '../../text/tokenizer-file.js';
 import { documentText } from '../documents.js';
@@ -11,7 +10,7 @@ import type { TokenizerStage } from './tokenizer.schema.js';
 export async function run(ctx: StageContext, config: TokenizerStage): Promise<StageResult> {
   const task = createTask(ctx.recipe.task, ctx.recipe.base);
   const source = createSource(config.corpus, {
-    ...(isWorkedTask(task) ? { task } : {}),
+    task,
     seed: ctx.seed,
     base: ctx.recipe.base,
   });

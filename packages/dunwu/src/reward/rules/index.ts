@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { Rule } from '../trace.js';
 import { accuracyOptions, accuracyRule } from './accuracy.js';
 import { formatRule } from './format.js';
+import { instructionOptions, instructionRule } from './instruction.js';
 import { languageOptions, languageRule } from './language.js';
 import { lengthOptions, lengthRule } from './length.js';
 import { readabilityOptions, readabilityRule } from './readability.js';
@@ -30,6 +31,7 @@ export const RULES = {
   length: define(lengthOptions, lengthRule),
   repetition: define(repetitionOptions, repetitionRule),
   readability: define(readabilityOptions, readabilityRule),
+  instruction: define(instructionOptions, instructionRule),
 } as const satisfies Record<string, RuleDefinition>;
 
 export type RuleName = keyof typeof RULES;
