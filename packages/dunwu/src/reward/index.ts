@@ -7,12 +7,13 @@ export { type Repetition, repetition } from './repetition.js';
 export { type AccuracyOptions, accuracyRule } from './rules/accuracy.js';
 export { formatRule } from './rules/format.js';
 export { RULE_NAMES, RULES, type RuleDefinition, type RuleName, ruleNames } from './rules/index.js';
+export { type InstructionOptions, instructionRule } from './rules/instruction.js';
 export { languageConsistency, languageRule, mixesLanguages } from './rules/language.js';
 export { type LengthOptions, lengthRule } from './rules/length.js';
 export { type ReadabilityOptions, readabilityRule } from './rules/readability.js';
 export { type RepetitionOptions, repetitionRule } from './rules/repetition.js';
 export { type StepsOptions, stepsRule } from './rules/steps.js';
-export { chainOfThought } from './tags.js';
+export { chainOfThought, finalPart, finalSpan } from './tags.js';
 export type { Part, PartStatus, Rule, RuleResult, Span, StepPoints, Trace, TraceStep } from './trace.js';
 export {
   type ImportOptions,
