@@ -32,8 +32,9 @@ const OPTIONS: Partial<Record<string, Record<string, unknown>>> = {
  */
 export function parseRules(list: string, requireTags = false): RewardProgramConfig {
   const rules: NonNullable<RewardProgramConfig['rules']> = {};
-  // `length` needs a limit that only a recipe can give.
-  const known = ruleNames().filter((name) => name !== ('length' satisfies RuleName));
+  // `length` needs a limit that only a recipe can give, `instruction` a problem of the general task.
+  const left: readonly string[] = ['length', 'instruction'] satisfies RuleName[];
+  const known = ruleNames().filter((name) => !left.includes(name));
   for (const item of list.split(/[,，]/)) {
     const [name = '', weightText, ...more] = item.split('=').map((part) => part.trim());
     const rule = known.find((one) => one === name);

@@ -37,6 +37,12 @@ export const kinds: readonly StageKind[] = [
     spec: () => import('./stages/sample.schema.js'),
     work: () => import('./stages/sample.js'),
   }),
+  defineKind({
+    kind: 'preferences',
+    summary: 'make preference pairs or safety labels by rules',
+    spec: () => import('./stages/preferences.schema.js'),
+    work: () => import('./stages/preferences.js'),
+  }),
 ];
 
 /** The recipe's `task` block. */

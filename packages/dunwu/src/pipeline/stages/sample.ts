@@ -152,7 +152,9 @@ function sampleRow(row: Judged, verdict: Verdict) {
   const { problem, sample, raw, response, trace, reason, length } = row;
   return {
     id: problem.id,
+    source: problem.source,
     language: problem.language,
+    ...(problem.meta.harmful === true ? { harmful: true } : {}),
     mode: 'sampled' as const,
     sample,
     prompt: problem.prompt,
