@@ -32,6 +32,12 @@ export const kinds: readonly StageKind[] = [
     work: () => import('./stages/grpo.js'),
   }),
   defineKind({
+    kind: 'sft',
+    summary: 'supervised fine-tuning on dialogues',
+    spec: () => import('./stages/sft.schema.js'),
+    work: () => import('./stages/sft.js'),
+  }),
+  defineKind({
     kind: 'sample',
     summary: 'draw responses from a model and keep those that pass the rules',
     spec: () => import('./stages/sample.schema.js'),

@@ -4,9 +4,9 @@ import { klNeeds } from '../objective/kl.js';
 import { combineMetrics, type Metrics } from '../objective/metrics.js';
 import { type PolicyLossConfig, policyLoss } from '../objective/policy-loss.js';
 import { ExpertLoad } from './balance.js';
+import { checkGradient } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
 import { packedTensors, packSequences, type TrainingSequence } from './packed.js';
-import { checkGradient } from './pretrain.js';
 import type { Rollout } from './rollouts.js';
 
 /** One sampled output with all that an update needs. */

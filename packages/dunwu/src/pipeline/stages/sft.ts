@@ -1,0 +1,33 @@
+import { manualSeed } from '@dunwu/torch';
+import { loadModel, saveModel } from '../../model/checkpoint.js';
+import { Tokenizer } from '../../text/tokenizer.js';
+import { sft } from '../../train/sft.js';
+import { useCompute } from '../compute.js';
+import { Interrupted, type StageContext, type StageResult } from '../stage.js';
+import { modelOf } from './common.js';
+import { checkRowLength, prepareRows } from './dialogue-data.js';
+import { copyTokenizer } from './pretrain.js';
+import type { SftStage } from './sft.schema.js';
+
+/** Supervised fine-tuning: the same model goes on learning from dialogues. */
+export async function run(ctx: StageContext, config: SftStage): Promise<StageResult> {
+  useCompute(ctx.recipe.compute);
+  const folder = modelOf(ctx, config.model);
+  checkRowLength(ctx, config.packing.time, folder);
+  const tokenizer = Tokenizer.load(folder);
+  const { rows, notes, extra } = prepareRows(ctx, config.data, tokenizer, {
+    mask: config.mask,
+    longest: config.packing.time + 1,
+  });
+  const model = loadModel(folder);
+  manualSeed(ctx.seed);
+  try {
+    const { outcome, tokens, flops } = await sft(ctx, model, rows, config);
+    if (outcome === 'interrupted') throw new Interrupted();
+    await saveModel(model, ctx.modelDir);
+    copyTokenizer(folder, ctx.modelDir);
+    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, notes, extra };
+  } finally {
+    model.dispose();
+  }
+}

@@ -1,0 +1,167 @@
+import { getFloat32MatmulPrecision, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
+import type { Loader } from '../data/loader.js';
+import type { PackedBatch } from '../data/packing.js';
+import type { DeepseekModel } from '../model/deepseek.js';
+import { languageModelLoss } from '../objective/language-model.js';
+import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
+import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
+import { matmulRate } from './compute.js';
+import { countFlops } from './flops.js';
+import { checkGradient } from './gradient.js';
+import type { LoopHost } from './loop.js';
+import { trainingLoop } from './loop.js';
+import { Optimizer } from './optimizer.js';
+import { type PackedTensors, packedTensors } from './packed.js';
+import type { PretrainConfig } from './pretrain-config.js';
+import { scheduleFactor } from './schedule.js';
+import { loadTrainingState, saveTrainingState } from './state.js';
+
+export interface TrainingSummary {
+  readonly outcome: 'done' | 'interrupted';
+  readonly tokens: number;
+  readonly flops: number;
+}
+
+export type PackedLoader = Pick<Loader<unknown>, 'next' | 'state' | 'restore'>;
+
+/** What an objective is computed from: one micro-batch after the model's forward pass. */
+export interface PackedStep {
+  readonly batch: PackedBatch;
+  readonly rows: PackedTensors;
+  /** [batch · time, hidden] */
+  readonly hidden: Tensor;
+  /** Σ loss mask over all micro-batches of the step. */
+  readonly targetsInBatch: number;
+}
+
+export interface PackedTraining {
+  /** What is being done, in the progress line. */
+  readonly label: string;
+  /** What the data are called when they end too early. */
+  readonly data: string;
+  /** Whether the last step may have fewer micro-batches than the others. */
+  readonly lastMayBeShort?: boolean;
+  /** The loss of a micro-batch; those of a step must add up to the step's. Default: next-token loss. */
+  objective?(step: PackedStep): Objective;
+  /** FLOPs that the objective spends on a batch besides the model's own training: a teacher's forward pass. */
+  extraFlops?(batch: PackedBatch): number;
+  /** More metrics, measured after the update of step n. */
+  measure?(n: number): Readonly<Record<string, number>>;
+}
+
+/** Next-token loss over every position that the mask counts. */
+export function nextTokenObjective(
+  model: DeepseekModel,
+  { batch, rows, hidden, targetsInBatch }: PackedStep,
+): Objective {
+  const [logprobs] = tokenLogprobs(hidden, model.headWeight, rows.targets);
+  return languageModelLoss(logprobs, tensor(batch.lossMask), { targetsInBatch });
+}
+
+/**
+ * Training on packed rows, each document seeing itself only: what pretraining, fine-tuning and distillation from rows
+ * have in common. The model is changed in place.
+ */
+export async function trainPacked(
+  host: LoopHost,
+  model: DeepseekModel,
+  loader: PackedLoader,
+  config: PretrainConfig,
+  plan: PackedTraining,
+): Promise<TrainingSummary> {
+  const optimizer = new Optimizer(model.parameters(), config.optimizer);
+  const flopCount = countFlops(model.config);
+  const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15 });
+  const objectiveOf = plan.objective ?? ((step: PackedStep) => nextTokenObjective(model, step));
+  let tokens = 0;
+  let flops = 0;
+
+  const step = async (n: number) => {
+    const started = performance.now();
+    const batches: PackedBatch[] = [];
+    for (let i = 0; i < config.gradient_accumulation; i++) {
+      const batch = loader.next();
+      if (batch === undefined && i > 0 && n === config.steps && plan.lastMayBeShort === true) break;
+      if (batch === undefined) {
+        throw new Error(`the ${plan.data} ended at step ${n} of ${config.steps}; give it more epochs or lower steps`);
+      }
+      batches.push(batch);
+    }
+    const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
+    const load = new ExpertLoad(model.moeLayers.length, model.config.n_routed_experts);
+    let loss = 0;
+    let stepFlops = 0;
+    optimizer.zeroGrad();
+    const measured = scope(() => {
+      const collected: Metrics[] = [];
+      for (const batch of batches) {
+        const metrics = scope(() => {
+          const rows = packedTensors(batch);
+          const { hidden, routers } = model.forward(rows);
+          const objective = objectiveOf({ batch, rows, hidden, targetsInBatch });
+          let total = objective.loss;
+          if (config.balance.sequence_loss > 0) {
+            const balance = sequenceBalanceLoss(routers, batch.batch);
+            if (balance !== null) total = total.add(balance.mul(config.balance.sequence_loss / batches.length));
+          }
+          total.backward();
+          loss += objective.loss.item();
+          load.add(routers, rows.predicts);
+          return objective.metrics;
+        });
+        collected.push(metrics);
+        tokens += batch.tokenCount;
+        stepFlops += batch.tokenCount * flopCount.training(batch.time / 2) + (plan.extraFlops?.(batch) ?? 0);
+      }
+      return combineMetrics(collected);
+    });
+    const gradNorm = optimizer.clip(config.clip_grad);
+    checkGradient(gradNorm, n);
+    const factor = scheduleFactor(config.schedule, n, config.steps);
+    optimizer.step(factor);
+    updateBalanceBias(model, load, config.balance.bias_update_speed);
+    flops += stepFlops;
+    const seconds = (performance.now() - started) / 1000;
+    const stepTokens = batches.reduce((sum, batch) => sum + batch.tokenCount, 0);
+    const metrics: Record<string, number | readonly number[]> = {
+      ...measured,
+      loss,
+      grad_norm: gradNorm,
+      learning_rate: config.optimizer.learning_rate * factor,
+      tokens,
+      flops,
+      expert_imbalance: load.imbalance(),
+      ...plan.measure?.(n),
+      'time/step_s': seconds,
+      'time/tokens_per_s': stepTokens / seconds,
+      'time/flops_per_s': stepFlops / seconds,
+      'time/peak_share': stepFlops / seconds / peak,
+      'time/rss_bytes': process.memoryUsage.rss(),
+    };
+    load.shares().forEach((shares, layer) => {
+      metrics[`expert_load/${layer}`] = shares;
+    });
+    return { metrics, show: { loss, 'tok/s': Math.round(stepTokens / seconds) }, amount: tokens };
+  };
+
+  try {
+    const outcome = await trainingLoop(host, {
+      label: plan.label,
+      steps: config.steps,
+      saveEvery: config.save_every,
+      unit: 'tokens',
+      step,
+      save: (dir) => saveTrainingState(dir, model, optimizer, { loader: loader.state, tokens, flops }),
+      load: (dir) => {
+        const state = loadTrainingState(dir, model, optimizer) as { loader: unknown; tokens: number; flops: number };
+        loader.restore(state.loader);
+        tokens = state.tokens;
+        flops = state.flops;
+        return tokens;
+      },
+    });
+    return { outcome, tokens, flops };
+  } finally {
+    optimizer.dispose();
+  }
+}

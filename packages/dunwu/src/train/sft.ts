@@ -1,0 +1,164 @@
+import { noGrad, scope, tensor, tokenLogprobs } from '@dunwu/torch';
+import { Loader } from '../data/loader.js';
+import { type PackedBatch, Packer, type TokenDocument } from '../data/packing.js';
+import { ShuffledRows } from '../data/shuffled-rows.js';
+import type { DeepseekModel } from '../model/deepseek.js';
+import { languageModelLoss } from '../objective/language-model.js';
+import { Random } from '../util/random.js';
+import type { LoopHost } from './loop.js';
+import { packedTensors } from './packed.js';
+import { type PackedStep, type TrainingSummary, trainPacked } from './packed-training.js';
+import type { DialogueTrainingConfig, SftConfig } from './sft-config.js';
+
+/** A host that also tells the stage's seed. */
+export interface SftHost extends LoopHost {
+  readonly seed: number;
+}
+
+/**
+ * Supervised fine-tuning: next-token loss on what the mask counts, usually the assistant's tokens with their EOS.
+ * Every row keeps to itself in a packed batch: the numbers are those of rows computed one by one. The model is changed
+ * in place.
+ *
+ * Metrics: those of pretraining, `epoch` (times gone through, with its fraction), `targets` (tokens trained on in the
+ * step) and, where rows are held out, `validation_loss`.
+ *
+ * @param rows tokens with their loss masks; every one fits `packing.time` + 1 tokens
+ * @throws Error when a row does not fit, or nothing is left to train on.
+ */
+export async function sft(
+  host: SftHost,
+  model: DeepseekModel,
+  rows: readonly TokenDocument[],
+  config: SftConfig,
+): Promise<TrainingSummary> {
+  const data = dialogueBatches(rows, config, host.seed);
+  return trainPacked(
+    host,
+    model,
+    data.loader,
+    { ...config, steps: data.steps },
+    {
+      label: 'sft',
+      data: 'rows',
+      lastMayBeShort: true,
+      objective: (step) => targetObjective(model, step),
+      measure: (n) => ({ ...data.progress(), ...heldOutLoss(model, data, config, n) }),
+    },
+  );
+}
+
+/** Next-token loss where only the positions that count pay for the head's work. */
+export function targetObjective(model: DeepseekModel, { batch, rows, hidden, targetsInBatch }: PackedStep) {
+  const places = countedPlaces(batch);
+  const [logprobs] = tokenLogprobs(
+    hidden.indexSelect(0, places),
+    model.headWeight,
+    rows.targets.indexSelect(0, places),
+  );
+  return languageModelLoss(logprobs, tensor(batch.lossMask).indexSelect(0, places), { targetsInBatch });
+}
+
+/** int64: flat positions of [batch · time] whose target has a loss weight. */
+export function countedPlaces({ lossMask }: PackedBatch) {
+  const places: number[] = [];
+  lossMask.forEach((weight, place) => {
+    if (weight !== 0) places.push(place);
+  });
+  return tensor(Int32Array.from(places)).to('int64');
+}
+
+/** Rows as batches, in seeded order, and the number of steps that they make. */
+export interface DialogueBatches {
+  readonly loader: Loader<TokenDocument>;
+  readonly steps: number;
+  /** Rows that are trained on; the others are in `heldOut`. */
+  readonly rows: readonly TokenDocument[];
+  readonly heldOut: readonly PackedBatch[];
+  progress(): { epoch: number };
+}
+
+/** @throws Error when a row does not fit, none is left, or fewer than asked for can be held out. */
+export function dialogueBatches(
+  rows: readonly TokenDocument[],
+  config: Pick<DialogueTrainingConfig, 'epochs' | 'steps' | 'packing' | 'gradient_accumulation' | 'validation'>,
+  seed: number | string,
+): DialogueBatches {
+  const { packing, validation } = config;
+  const packer = { ...packing, overflow: 'fit' } as const;
+  rows.forEach(({ tokens }, i) => {
+    if (tokens.length > packing.time + 1) {
+      throw new Error(
+        `row ${i + 1} has ${tokens.length} tokens, packing.time ${packing.time} has room for ${packing.time + 1}`,
+      );
+    }
+  });
+  const out = validation?.rows ?? 0;
+  if (rows.length <= out) {
+    throw new Error(`${rows.length} rows, of which validation.rows holds ${out} out: nothing is left to train on`);
+  }
+  const order = rows.map((_, i) => i);
+  if (out > 0) new Random(`${seed}/held out`).shuffle(order);
+  const pick = (indices: readonly number[]) => [...indices].sort((a, b) => a - b).map((i) => rows[i] as TokenDocument);
+  const heldOut = pick(order.slice(0, out));
+  const training = pick(order.slice(out));
+  const epochs = config.steps === undefined ? (config.epochs ?? 1) : Number.POSITIVE_INFINITY;
+  const make = () => new Loader(new ShuffledRows(training, { seed, epochs }), (row) => row, packer);
+  const loader = make();
+  return {
+    loader,
+    steps: config.steps ?? Math.ceil(countBatches(make()) / config.gradient_accumulation),
+    rows: training,
+    heldOut: [...batchesOf(heldOut, packer)],
+    // Documents that wait to be packed are not gone through yet.
+    progress: () => ({ epoch: (loader.documents - loader.state.packer.waiting.length) / training.length }),
+  };
+}
+
+/** How many batches the rows make is found by packing them once without training: it takes no time beside that. */
+function countBatches(loader: Loader<TokenDocument>): number {
+  let count = 0;
+  while (loader.next() !== undefined) count += 1;
+  return count;
+}
+
+function* batchesOf(
+  rows: readonly TokenDocument[],
+  packing: ConstructorParameters<typeof Packer>[0],
+): Generator<PackedBatch> {
+  const packer = new Packer(packing);
+  let next = 0;
+  for (;;) {
+    const batch = packer.next(() => rows[next++]);
+    if (batch === undefined) return;
+    yield batch;
+  }
+}
+
+/** `validation_loss` of step n, in nats per target, when it is asked for at that step. */
+export function heldOutLoss(
+  model: DeepseekModel,
+  { heldOut, steps }: Pick<DialogueBatches, 'heldOut' | 'steps'>,
+  { validation }: Pick<DialogueTrainingConfig, 'validation'>,
+  n: number,
+): { validation_loss?: number } {
+  if (validation === undefined || (n % validation.every !== 0 && n !== steps)) return {};
+  return { validation_loss: meanLoss(model, heldOut) };
+}
+
+/** Mean next-token loss of batches, in nats per target that counts; no gradient. */
+export function meanLoss(model: DeepseekModel, batches: readonly PackedBatch[]): number {
+  const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
+  return batches.reduce(
+    (sum, batch) =>
+      sum +
+      scope(() =>
+        noGrad(() => {
+          const rows = packedTensors(batch);
+          const { hidden } = model.forward(rows);
+          return targetObjective(model, { batch, rows, hidden, targetsInBatch }).loss.item();
+        }),
+      ),
+    0,
+  );
+}
