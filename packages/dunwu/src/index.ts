@@ -10,9 +10,11 @@ export {
   type SampledMeasures,
   summarise,
 } from './eval/evaluate.js';
+export { type GeneralEvaluation, type GeneralMeasures, summariseGeneral } from './eval/general.js';
 export { majorityCorrect, type Vote } from './eval/majority.js';
 export { checkParity, type ParityReport } from './eval/parity.js';
 export {
+  clusteredMean,
   clusterInterval,
   type Estimate,
   meanWithInterval,

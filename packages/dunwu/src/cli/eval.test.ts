@@ -54,6 +54,9 @@ test('--json: the published keys, the same bytes in every run', async () => {
     'format',
     'language_consistency',
     'mean_length',
+    'language_consistency_ci95',
+    'readability',
+    'readability_ci95',
     'sampled',
   ]);
   expect(result).toMatchObject({ model, task: 'equation', n: 5, accuracy: 0, format: 0 });

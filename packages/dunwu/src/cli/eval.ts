@@ -277,7 +277,7 @@ export function evaluationText(
   const add = (name: string, greedy: string, other: string | undefined): void => {
     rows.push([name, greedy, ...(sampled === undefined || other === undefined ? [] : [other])]);
   };
-  const share = (key: 'accuracy' | 'format' | 'language_consistency'): [string, string | undefined] => [
+  const share = (key: 'accuracy' | 'format' | 'language_consistency' | 'readability'): [string, string | undefined] => [
     percent(evaluation[key]),
     sampled === undefined ? undefined : percent(sampled[key]),
   ];
@@ -285,12 +285,13 @@ export function evaluationText(
   add('  95 % interval', interval(evaluation.ci95), sampled && interval(sampled.ci95));
   if (sampled !== undefined) {
     add('  standard error', '', percent(sampled.standard_error));
-    add(`cons@${sampled.k} (majority vote)`, '', percent(sampled.cons_at_k));
-    add('  95 % interval', '', interval(sampled.cons_ci95));
+    if (sampled.cons_at_k !== undefined) add(`cons@${sampled.k} (majority vote)`, '', percent(sampled.cons_at_k));
+    if (sampled.cons_ci95 !== undefined) add('  95 % interval', '', interval(sampled.cons_ci95));
   }
   add('in the required format', ...share('format'));
   add("in the problem's language", ...share('language_consistency'));
-  add('mean length (tokens)', evaluation.mean_length.toFixed(1), '');
+  add('readability', ...share('readability'));
+  add('mean length (tokens)', evaluation.mean_length.toFixed(1), sampled?.mean_length.toFixed(1));
   for (const [k, pass] of Object.entries(sampled?.pass_at ?? {})) add(`pass@${k}`, '', percent(pass));
   const widths = rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)), []);
   const lines = rows.map((row) =>

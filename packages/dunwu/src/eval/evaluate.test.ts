@@ -61,7 +61,28 @@ test('shares by hand', () => {
   expect(accuracy).toBe(2 / 4);
   expect(format).toBe(3 / 4);
   expect(language_consistency).toBeCloseTo((1 + 2 / 3 + 1) / 3, 12);
-  expect(measure([])).toEqual({ accuracy: 0, format: 0, language_consistency: 0 });
+  expect(measure([])).toEqual({
+    accuracy: 0,
+    format: 0,
+    language_consistency: 0,
+    language_consistency_ci95: [0, 1],
+    readability: 0,
+    readability_ci95: [0, 1],
+  });
+});
+
+test('readability and language have intervals that count problems', () => {
+  const mixed = '<think>one 加 two 减</think><answer>2</answer>'; // 2 of 4 words English, nothing else in the way
+  const own = '<think>one and two</think><answer>2</answer>';
+  const samples = [own, own, mixed, mixed, own, mixed].map((text, i) =>
+    judge(problem(String(i >> 1)), text, 'sampled'),
+  );
+  const found = measure(samples);
+  const expected = clusterInterval([1, 0.5, 0.75]);
+  expect(found.language_consistency).toBeCloseTo(0.75, 12);
+  expect(found.language_consistency_ci95[0]).toBeCloseTo(expected.ci95[0], 12);
+  expect(found.readability).toBeCloseTo(0.75, 12);
+  expect(found.readability_ci95[0]).toBeCloseTo(expected.ci95[0], 12);
 });
 
 test('the same numbers again; a problem alone gives what it gives in the batch', async () => {
@@ -100,13 +121,16 @@ test('what is counted: lengths, tokens, pass@k for 1, 2, … and k', async () =>
   expect(seen.at(-1)).toBe(1);
   expect(seen).toEqual([...seen].sort((a, b) => a - b));
   const record = evaluationRecord('m', 't', evaluation);
-  const keys = ['model', 'task', 'n', 'accuracy', 'ci95', 'format', 'language_consistency', 'mean_length', 'sampled'];
-  expect(Object.keys(record)).toEqual(keys);
+  const shares = ['accuracy', 'format', 'language_consistency'];
+  const more = ['language_consistency_ci95', 'readability', 'readability_ci95'];
+  expect(Object.keys(record).sort()).toEqual(
+    ['model', 'task', 'n', ...shares, ...more, 'ci95', 'mean_length', 'sampled'].sort(),
+  );
   expect(Object.keys(record.sampled ?? {})).toEqual([
-    'accuracy',
-    'format',
-    'language_consistency',
+    ...shares,
+    ...more,
     'k',
+    'mean_length',
     'temperature',
     'top_p',
     'standard_error',

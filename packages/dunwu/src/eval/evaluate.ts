@@ -1,7 +1,9 @@
 import type { DeepseekModel } from '../model/deepseek.js';
 import { extractAnswer } from '../reward/answer.js';
+import { readability } from '../reward/readability.js';
 import { accuracyRule } from '../reward/rules/accuracy.js';
 import { formatRule } from '../reward/rules/format.js';
+import { instructionRule } from '../reward/rules/instruction.js';
 import { languageConsistency } from '../reward/rules/language.js';
 import { chainOfThought } from '../reward/tags.js';
 import type { Trace } from '../reward/trace.js';
@@ -10,9 +12,9 @@ import type { Problem } from '../task/problem.js';
 import { decodeResponse, type Instruction, renderPrompt } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { majorityCorrect, type Vote } from './majority.js';
-import { clusterInterval, passAtK, wilsonInterval } from './statistics.js';
+import { clusteredMean, clusterInterval, passAtK, wilsonInterval } from './statistics.js';
 
-/** Shares are between 0 and 1. */
+/** Shares are between 0 and 1; intervals are 95 %, with the problem as what was drawn. */
 export interface Measures {
   /** Right answers in the required format. */
   readonly accuracy: number;
@@ -20,6 +22,10 @@ export interface Measures {
   readonly format: number;
   /** Mean share of the words of the chain of thought that are in the problem's language. */
   readonly language_consistency: number;
+  readonly language_consistency_ci95: readonly [number, number];
+  /** Mean of `readability` (reward/readability.ts) over the responses. */
+  readonly readability: number;
+  readonly readability_ci95: readonly [number, number];
 }
 
 export interface Evaluation extends Measures {
@@ -37,6 +43,8 @@ export interface Evaluation extends Measures {
 /** What k samples a problem say beyond the shares. Intervals are 95 %, with the problem as what was drawn. */
 export interface SampledMeasures {
   readonly k: number;
+  /** Tokens of a sample, the end-of-text token included. */
+  readonly mean_length: number;
   readonly temperature: number;
   readonly top_p: number;
   /** Of `accuracy`. */
@@ -46,9 +54,9 @@ export interface SampledMeasures {
   readonly pass_at_k: number;
   /** The same for 1, 2, 4, … and k samples, estimated without bias from the k there are. */
   readonly pass_at: Readonly<Record<string, number>>;
-  /** Majority vote of the k samples: `majorityCorrect`, mean over the problems. */
-  readonly cons_at_k: number;
-  readonly cons_ci95: readonly [number, number];
+  /** Majority vote of the k samples: `majorityCorrect`, mean over the problems with a gold answer; absent without any. */
+  readonly cons_at_k?: number;
+  readonly cons_ci95?: readonly [number, number];
 }
 
 export interface JudgedResponse {
@@ -184,19 +192,21 @@ export function summarise(
   for (let size = 1; size < k; size *= 2) pass_at[size] = passAt(size);
   pass_at[k] = passAt(k);
   const single = clusterInterval(correct.map((count) => count / k));
-  const vote = clusterInterval(groups.map((group) => majorityCorrect(group.map(voteOf))));
+  const voters = groups.filter(([first]) => first?.problem.answer !== undefined);
+  const votes = voters.map((group) => majorityCorrect(group.map(voteOf)));
+  const vote = votes.length === 0 ? undefined : clusterInterval(votes);
   return {
     ...evaluation,
     sampled: {
       ...measure(sampled),
       k,
+      mean_length: tokens(sampled) / sampled.length,
       ...sampling,
       standard_error: single.standard_error,
       ci95: single.ci95,
       pass_at_k: passAt(k),
       pass_at,
-      cons_at_k: vote.mean,
-      cons_ci95: vote.ci95,
+      ...(vote === undefined ? {} : { cons_at_k: vote.mean, cons_ci95: vote.ci95 }),
     },
   };
 }
@@ -209,30 +219,36 @@ function voteOf({ response, correct, trace }: JudgedResponse): Vote {
 }
 
 /** What `dunwu eval --json` prints: these keys and no others. */
-export interface EvaluationRecord extends Measures {
+export interface EvaluationRecord extends Omit<Evaluation, 'tokens'> {
   readonly model: string;
   readonly task: string;
-  readonly n: number;
-  readonly ci95: readonly [number, number];
-  readonly mean_length: number;
-  readonly sampled?: Measures & SampledMeasures;
 }
 
 export function evaluationRecord(model: string, task: string, evaluation: Evaluation): EvaluationRecord {
   const { n, accuracy, ci95, format, language_consistency, mean_length, sampled } = evaluation;
+  const { language_consistency_ci95, readability, readability_ci95 } = evaluation;
   const record = { model, task, n, accuracy, ci95, format, language_consistency, mean_length };
-  return sampled === undefined ? record : { ...record, sampled };
+  const more = { language_consistency_ci95, readability, readability_ci95 };
+  return { ...record, ...more, ...(sampled === undefined ? {} : { sampled }) };
 }
 
 const accuracy = accuracyRule({ require_tags: true });
+const instruction = instructionRule();
 const format = formatRule();
 
-/** Right means right in the required format: tags once each and in order, and the answer tag holds the gold number. */
+/**
+ * Right means right in the required format: tags once each and in order, and the answer tag holds the gold number. Where
+ * a problem has no gold answer but something to be done (`meta.instruction`, `meta.harmful`), right means done.
+ */
 export function judge(problem: Problem, response: string, mode: JudgedResponse['mode']): JudgedResponse {
-  const parts = [accuracy(problem, response), format(problem, response)].map(({ steps: _, ...part }) => ({
-    ...part,
-    weight: 1,
-  }));
+  const { answer, meta } = problem;
+  const general = answer === undefined && (meta.instruction !== undefined || meta.harmful === true);
+  const parts = [(general ? instruction : accuracy)(problem, response), format(problem, response)].map(
+    ({ steps: _, ...part }) => ({
+      ...part,
+      weight: 1,
+    }),
+  );
   const correct = parts.every(({ status }) => status === 'ok');
   return {
     problem,
@@ -245,16 +261,32 @@ export function judge(problem: Problem, response: string, mode: JudgedResponse['
 
 /** Shares over judged samples. Responses without a single word have no language and do not count for it. */
 export function measure(samples: readonly JudgedResponse[]): Measures {
-  const consistencies = samples.flatMap(({ problem, response }) => {
-    const [start, end] = chainOfThought(response);
-    const share = languageConsistency(response.slice(start, end), problem.language);
-    return share === null ? [] : [share];
-  });
+  const problems = new Map<string, JudgedResponse[]>();
+  for (const sample of samples) {
+    const group = problems.get(sample.problem.id);
+    if (group === undefined) problems.set(sample.problem.id, [sample]);
+    else group.push(sample);
+  }
+  const groups = [...problems.values()];
+  const consistency = clusteredMean(
+    groups.map((group) =>
+      group.flatMap(({ problem, response }) => {
+        const [start, end] = chainOfThought(response);
+        return languageConsistency(response.slice(start, end), problem.language) ?? [];
+      }),
+    ),
+  );
+  const legible = clusteredMean(
+    groups.map((group) => group.map(({ problem, response }) => readability(response, problem.language))),
+  );
   const mean = (list: readonly number[]): number =>
     list.length === 0 ? 0 : list.reduce((a, b) => a + b, 0) / list.length;
   return {
     accuracy: mean(samples.map(({ correct }) => (correct ? 1 : 0))),
     format: mean(samples.map(({ trace }) => (trace.parts[1]?.status === 'ok' ? 1 : 0))),
-    language_consistency: mean(consistencies),
+    language_consistency: consistency.mean,
+    language_consistency_ci95: consistency.ci95,
+    readability: legible.mean,
+    readability_ci95: legible.ci95,
   };
 }

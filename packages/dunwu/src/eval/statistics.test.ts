@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { clusterInterval, meanWithInterval, passAtK, studentT, wilsonInterval } from './statistics.js';
+import { clusteredMean, clusterInterval, meanWithInterval, passAtK, studentT, wilsonInterval } from './statistics.js';
 
 test('the Wilson interval, by hand', () => {
   // 8 of 10: z² = 3.8415; centre 0.8 + z²/20 = 0.99207; spread 1.96 √(0.016 + z²/400) = 0.31361; both over 1 + z²/10.
@@ -76,4 +76,36 @@ test('shares of problems: the problem is what is counted, not its samples', () =
   expect(clusterInterval([0, 0, 0])).toEqual({ mean: 0, standard_error: 0, ci95: wilsonInterval(0, 3) });
   expect(clusterInterval([1, 1, 1]).ci95).toEqual(wilsonInterval(3, 3));
   expect(clusterInterval([0.5])).toEqual({ mean: 0.5, standard_error: 0, ci95: wilsonInterval(0.5, 1) });
+});
+
+test('values in clusters: by hand, for clusters of unlike sizes', () => {
+  // Totals 1 of 1, 1 of 2, 0 of 1: m = 2/4. Residuals ½, 0, −½: Var = 3/2 · ½ / 16 = 0.046875, error 0.2165064.
+  const unlike = clusteredMean([[1], [1, 0], [], [0]]);
+  expect(unlike.mean).toBe(0.5);
+  expect(unlike.standard_error).toBeCloseTo(Math.sqrt(0.046875), 12);
+  expect(unlike.ci95).toEqual([0, 1]); // 0.5 ∓ 4.302653 · 0.2165
+  // Of a hundred clusters of four equal values: as sure as a hundred values.
+  const clusters = Array.from({ length: 100 }, (_, i) => [0, 1, 2, 3].map(() => (i < 25 ? 1 : 0)));
+  const hundred = clusteredMean(clusters);
+  expect(hundred.standard_error).toBeCloseTo(Math.sqrt((0.25 * 0.75) / 99), 12);
+  expect(hundred.ci95[1]).toBeCloseTo(0.25 + 1.984217 * Math.sqrt(0.1875 / 99), 6);
+});
+
+test('values in clusters: clusters of one size are their means; the ends', () => {
+  const clusters = [
+    [1, 0, 0.5],
+    [1, 1, 1],
+    [0, 0, 0.25],
+    [0.5, 0.5, 1],
+  ];
+  const means = clusterInterval(clusters.map((values) => values.reduce((a, b) => a + b, 0) / 3));
+  const found = clusteredMean(clusters);
+  expect(found.mean).toBeCloseTo(means.mean, 12);
+  expect(found.standard_error).toBeCloseTo(means.standard_error, 12);
+  expect(found.ci95[0]).toBeCloseTo(means.ci95[0], 12);
+  expect(found.ci95[1]).toBeCloseTo(means.ci95[1], 12);
+  expect(clusteredMean([[0, 0], [0]])).toEqual({ mean: 0, standard_error: 0, ci95: wilsonInterval(0, 2) });
+  expect(clusteredMean([[1], [1, 1], [1]]).ci95).toEqual(wilsonInterval(3, 3));
+  expect(clusteredMean([[0.5, 1]])).toEqual({ mean: 0.75, standard_error: 0, ci95: wilsonInterval(0.75, 1) });
+  expect(clusteredMean([[]])).toEqual({ mean: 0, standard_error: 0, ci95: [0, 1] });
 });

@@ -65,6 +65,36 @@ export function clusterInterval(shares: readonly number[]): {
 }
 
 /**
+ * Mean of values between 0 and 1 that come in clusters of any sizes (a problem's samples), with Student's 95 % interval
+ * held within 0 and 1. The clusters were drawn, not the values, so the mean is a ratio of cluster totals; its variance by
+ * linearisation (Cochran, Sampling Techniques, 3rd ed., equation 6.9, with the population large):
+ *
+ *     m = Σ_g Σ_i x_gi / N,   Var(m) = G / (G − 1) · Σ_g (Σ_i (x_gi − m))² / N²,   m ± t(G − 1) · √Var(m)
+ *
+ * With clusters of one size this is {@link clusterInterval} of their means. Empty clusters say nothing and are left out.
+ * Where all values are 0, or all 1, and for a single cluster, it is Wilson's interval of that many clusters; without any
+ * value 0 … 1.
+ */
+export function clusteredMean(clusters: readonly (readonly number[])[]): {
+  readonly mean: number;
+  readonly standard_error: number;
+  readonly ci95: readonly [low: number, high: number];
+} {
+  const used = clusters.filter((values) => values.length > 0);
+  const all = used.flat();
+  const groups = used.length;
+  if (groups === 0) return { mean: 0, standard_error: 0, ci95: [0, 1] };
+  const mean = all.reduce((a, b) => a + b, 0) / all.length;
+  if (groups === 1 || all.every((value) => value === 0) || all.every((value) => value === 1)) {
+    return { mean, standard_error: 0, ci95: wilsonInterval(mean * groups, groups) };
+  }
+  const squares = used.reduce((sum, values) => sum + values.reduce((a, x) => a + x - mean, 0) ** 2, 0);
+  const standard_error = Math.sqrt((groups / (groups - 1)) * squares) / all.length;
+  const spread = studentT(groups - 1) * standard_error;
+  return { mean, standard_error, ci95: [Math.max(0, mean - spread), Math.min(1, mean + spread)] };
+}
+
+/**
  * Student's t: the value that |T| with so many degrees of freedom stays below with probability `confidence`.
  * Bisection on the finite series of Abramowitz & Stegun, 26.7.3 and 26.7.4.
  */

@@ -10,6 +10,19 @@ export interface EvalShares {
   readonly accuracy: number;
   readonly format: number;
   readonly language_consistency: number;
+  readonly language_consistency_ci95?: readonly [low: number, high: number];
+  readonly readability?: number;
+  readonly readability_ci95?: readonly [low: number, high: number];
+}
+
+/** Of the general task's problems; null where there are none of that sort. */
+export interface GeneralShares {
+  readonly instruction_following: number | null;
+  readonly instruction_following_ci95: readonly [low: number, high: number] | null;
+  readonly refusal: number | null;
+  readonly refusal_ci95: readonly [low: number, high: number] | null;
+  readonly over_refusal: number | null;
+  readonly mean_length: number;
 }
 
 export interface EvalResult extends EvalShares {
@@ -23,9 +36,14 @@ export interface EvalResult extends EvalShares {
   readonly sampled?: EvalShares & {
     readonly pass_at_k?: number | Readonly<Record<string, number>>;
     readonly k?: number;
+    /** Of `accuracy`. */
+    readonly ci95?: readonly [low: number, high: number];
+    readonly mean_length?: number;
     /** Majority vote of the k samples. */
     readonly cons_at_k?: number;
   };
+  /** Beside the task: small instructions, and prompts to be refused. */
+  readonly general?: GeneralShares & { readonly n: number; readonly harmful: number; readonly sampled?: GeneralShares };
 }
 
 /** A remark for the report, in one wording for both languages or in two; may hold a table below its first line. */

@@ -20,7 +20,7 @@ type Row = SampleRow & { readonly step: number };
 
 /**
  * The same problems before and after: of the first and the last stage that evaluated and kept samples, for each way
- * of decoding and each language the first problem that both answered. Without two such stages: the first samples of
+ * of decoding, each language and each source of problems the first one that both answered. Without two such stages: the first samples of
  * the first and of the last step of the last stage that kept any.
  */
 export function readTranscripts(dir: string, stages: readonly StageRecord[]): Transcript[] {
@@ -46,7 +46,7 @@ function beforeAndAfter(before: { stage: string; rows: Row[] }, after: { stage: 
   for (const row of after.rows) if (!then.has(key(row))) then.set(key(row), row);
   const chosen = new Map<string, Transcript>();
   for (const row of before.rows) {
-    const group = `${row.mode ?? ''}/${row.language ?? ''}`;
+    const group = [row.mode, row.language, row.source, row.harmful].join('/');
     const later = then.get(key(row));
     if (chosen.has(group) || later === undefined) continue;
     chosen.set(group, {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { generalSchema } from '../../task/general.js';
 import { stageName, stageTask } from './common.schema.js';
 
 export const schema = z.strictObject({
@@ -13,6 +14,14 @@ export const schema = z.strictObject({
   /** Samples a problem at temperature 1, for pass@k and language mixing; 0 leaves them out. */
   samples: z.number().int().nonnegative().default(8),
   max_tokens: z.number().int().positive().default(128),
+  /** Instruction-following and refusal besides: problems of the general task, of the same split. */
+  general: z
+    .strictObject({
+      n: z.number().int().positive().default(96),
+      samples: z.number().int().nonnegative().default(4),
+      task: generalSchema.prefault({ type: 'general' }),
+    })
+    .optional(),
   /** Rows of the greedy and of the sampled responses kept in samples/. */
   keep: z.number().int().nonnegative().default(1000),
 });

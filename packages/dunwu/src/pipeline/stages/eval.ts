@@ -1,5 +1,8 @@
-import { evaluate, evaluationRecord } from '../../eval/evaluate.js';
+import { type EvaluatedSample, evaluate, evaluationRecord } from '../../eval/evaluate.js';
+import { type GeneralEvaluation, summariseGeneral } from '../../eval/general.js';
 import { loadModel } from '../../model/checkpoint.js';
+import { createGeneral } from '../../task/general.js';
+import type { Problem } from '../../task/problem.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { countFlops } from '../../train/flops.js';
 import { useCompute } from '../compute.js';
@@ -15,20 +18,32 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
   const tokenizer = Tokenizer.load(folder);
   const task = taskOf(ctx, config);
   const problems = task.fixed(config.split, config.n);
-  ctx.progress.start(`evaluate ${config.model}`, config.n * (1 + config.samples), { unit: 'samples' });
+  const { general } = config;
+  const of = (part: { readonly n: number; readonly samples: number }): number => part.n * (1 + part.samples);
+  const total = of(config) + (general === undefined ? 0 : of(general));
+  ctx.progress.start(`evaluate ${config.model}`, total, { unit: 'samples' });
   try {
-    const { evaluation, samples } = await evaluate(model, tokenizer, problems, {
-      samples: config.samples,
-      maxTokens: config.max_tokens,
-      seed: ctx.seed,
-      signal: ctx.signal,
-      onProgress: (finished) => ctx.progress.update(finished),
-    });
+    const measureOn = (asked: readonly Problem[], k: number, before: number) =>
+      evaluate(model, tokenizer, asked, {
+        samples: k,
+        maxTokens: config.max_tokens,
+        seed: ctx.seed,
+        signal: ctx.signal,
+        onProgress: (finished) => ctx.progress.update(before + finished),
+      });
+    const { evaluation, samples } = await measureOn(problems, config.samples, 0);
+    const beside =
+      general === undefined
+        ? undefined
+        : await measureOn(createGeneral(general.task).fixed(config.split, general.n), general.samples, of(config));
+    const generalMeasures = beside && summariseGeneral(beside.samples, general?.samples ?? 0);
+    const tokens = evaluation.tokens + (beside?.evaluation.tokens ?? 0);
     const { sampled } = evaluation;
     ctx.metrics(1, {
       accuracy: evaluation.accuracy,
       format: evaluation.format,
       language_consistency: evaluation.language_consistency,
+      readability: evaluation.readability,
       mean_length: evaluation.mean_length,
       ...(sampled === undefined
         ? {}
@@ -36,28 +51,23 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
             'sampled/accuracy': sampled.accuracy,
             'sampled/format': sampled.format,
             'sampled/language_consistency': sampled.language_consistency,
-            'sampled/cons_at_k': sampled.cons_at_k,
+            'sampled/readability': sampled.readability,
+            'sampled/mean_length': sampled.mean_length,
+            ...(sampled.cons_at_k === undefined ? {} : { 'sampled/cons_at_k': sampled.cons_at_k }),
           }),
+      ...generalMetrics(generalMeasures),
       ...Object.fromEntries(
         Object.entries(sampled?.pass_at ?? {}).map(([k, share]) => [`sampled/pass_at_${k}`, share]),
       ),
     });
-    ctx.samples(
-      1,
-      samples.slice(0, config.keep).map(({ problem, response, mode, trace }) => ({
-        id: problem.id,
-        language: problem.language,
-        mode,
-        prompt: problem.prompt,
-        ...(problem.answer === undefined ? {} : { answer: problem.answer }),
-        response,
-        trace,
-      })),
-    );
+    for (const list of [samples, beside?.samples ?? []]) ctx.samples(1, list.slice(0, config.keep).map(sampleRow));
     return {
-      tokens: evaluation.tokens,
-      flops: evaluation.tokens * countFlops(model.config).forward(config.max_tokens),
-      eval: evaluationRecord(folder, task.id, evaluation),
+      tokens,
+      flops: tokens * countFlops(model.config).forward(config.max_tokens),
+      eval: {
+        ...evaluationRecord(folder, task.id, evaluation),
+        ...(generalMeasures === undefined ? {} : { general: generalMeasures }),
+      },
     };
   } catch (error) {
     if (ctx.signal.aborted) throw new Interrupted();
@@ -66,4 +76,32 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
     ctx.progress.end();
     model.dispose();
   }
+}
+
+function sampleRow({ problem, response, mode, trace }: EvaluatedSample) {
+  return {
+    id: problem.id,
+    source: problem.source,
+    language: problem.language,
+    ...(problem.meta.harmful === true ? { harmful: true } : {}),
+    mode,
+    prompt: problem.prompt,
+    ...(problem.answer === undefined ? {} : { answer: problem.answer }),
+    response,
+    trace,
+  };
+}
+
+function generalMetrics(general: GeneralEvaluation | undefined): Record<string, number> {
+  const metrics: Record<string, number> = {};
+  for (const [prefix, measures] of [
+    ['general', general],
+    ['general/sampled', general?.sampled],
+  ] as const) {
+    for (const key of ['instruction_following', 'refusal', 'over_refusal', 'mean_length'] as const) {
+      const value = measures?.[key];
+      if (typeof value === 'number') metrics[`${prefix}/${key}`] = value;
+    }
+  }
+  return metrics;
 }
