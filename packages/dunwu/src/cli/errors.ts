@@ -3,7 +3,7 @@ import { errorText, UsageError } from '../util/errors.js';
 export { UsageError };
 
 /** What `dunwu` exits with. */
-export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, waiting: 3, interrupted: 130 } as const;
 
 /** One clear message; the stack, causes included, only with DUNWU_DEBUG=1. */
 export function errorMessage(error: unknown, env: NodeJS.ProcessEnv): string {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { registerCompare } from './compare.js';
+import { registerCurate } from './curate.js';
 import { registerDoctor } from './doctor.js';
 import { EXIT, errorMessage, exitCode } from './errors.js';
 import { registerEval } from './eval.js';
@@ -34,16 +35,19 @@ export function buildProgram(settings: ProgramSettings = {}): Command {
 Examples:
   dunwu run recipes/r1-zero-mini.yaml          from nothing to R1-Zero, with a report
   dunwu run RECIPE --resume --out DIR          go on with an interrupted run
+  dunwu curate DIR                             decide about the responses that a run put up for people
   dunwu eval runs/r1-zero-mini --samples 8     how much the run's last model solves
   dunwu compare runs/seed-1 runs/seed-2        several runs in one table, with intervals
   dunwu generate runs/r1-zero-mini "…"         ask it something
   dunwu score answers.jsonl --rules accuracy,format,steps
   dunwu help run                               all about one command
 
-Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 130 interrupted and saved.
+Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 3 saved and waiting for people (curate),
+130 interrupted and saved.
 Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours off.`,
     );
   registerRun(program, settings.parts);
+  registerCurate(program);
   registerScore(program);
   registerEval(program);
   registerCompare(program, settings.parts);

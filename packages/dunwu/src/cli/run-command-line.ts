@@ -26,18 +26,24 @@ export interface RunArguments {
  * `npm start --`, `npx dunwu run`, `dunwu run` or `node …/dunwu.js run`.
  */
 export function resumeCommand(args: RunArguments, env = process.env, script = process.argv[1] ?? 'dunwu'): string {
-  const words: string[] = [];
-  if (env.npm_lifecycle_event === 'start') words.push('npm', 'start', '--');
-  else {
-    if (path.basename(script) === 'dunwu') words.push('dunwu');
-    else if (env.npm_command === 'exec') words.push('npx', 'dunwu');
-    else words.push('node', path.relative('', script) || script);
-    words.push('run', args.file);
-  }
+  const words =
+    env.npm_lifecycle_event === 'start' ? ['npm', 'start', '--'] : [...dunwu(env, script), 'run', args.file];
   words.push('--resume', '--out', args.out);
   for (const set of args.set) words.push('--set', set);
   if (args.seed !== undefined) words.push('--seed', String(args.seed));
   return words.map(shellQuoted).join(' ');
+}
+
+/** The command line that people decide with about the candidates of a run. */
+export function curateCommand(out: string, env = process.env, script = process.argv[1] ?? 'dunwu'): string {
+  return [...dunwu(env, script), 'curate', out].map(shellQuoted).join(' ');
+}
+
+/** How this process was begun. */
+function dunwu(env: NodeJS.ProcessEnv, script: string): string[] {
+  if (path.basename(script) === 'dunwu') return ['dunwu'];
+  if (env.npm_command === 'exec') return ['npx', 'dunwu'];
+  return ['node', path.relative('', script) || script];
 }
 
 function shellQuoted(word: string): string {

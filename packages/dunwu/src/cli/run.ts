@@ -57,7 +57,7 @@ async function runCommand(file: string, flags: RunFlags, parts: () => Promise<Re
     ]);
   const recipe = await loadRecipe(file, { kinds, task: taskSchema, set: flags.set, seed: flags.seed });
   const resume = flags.resume === true;
-  const { defaultFolder, resumeCommand } = await import('./run-command-line.js');
+  const { curateCommand, defaultFolder, resumeCommand } = await import('./run-command-line.js');
   const out = flags.out ?? (await defaultFolder(recipe.name, resume));
   const ui = createProgress({ out: process.stdout });
   const stop = interruption(() => ui.log('Stopping: saving after this step. Ctrl-C again stops at once.'));
@@ -66,8 +66,17 @@ async function runCommand(file: string, flags: RunFlags, parts: () => Promise<Re
   try {
     ui.log(`Run folder: ${out}`);
     const command = resumeCommand({ file, out, set: flags.set, seed: flags.seed });
-    const outcome = await runRecipe({ recipe, out, resume, kinds, ui, signal: stop.signal, resumeCommand: command });
-    if (outcome.status === 'interrupted') process.exitCode = EXIT.interrupted;
+    const outcome = await runRecipe({
+      recipe,
+      out,
+      resume,
+      kinds,
+      ui,
+      signal: stop.signal,
+      resumeCommand: command,
+      curateCommand: curateCommand(out),
+    });
+    if (outcome.status !== 'done') process.exitCode = EXIT[outcome.status];
   } finally {
     stop.dispose();
   }

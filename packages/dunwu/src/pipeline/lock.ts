@@ -3,7 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { errorCode, UsageError } from '../util/errors.js';
 
-interface Holder {
+/** A process on a machine. */
+export interface Holder {
   readonly pid: number;
   readonly host: string;
   /** Tells this process from a later one with the same pid; empty where the system does not say. */
@@ -28,8 +29,7 @@ export class FolderLock {
   /** @throws UsageError naming the process that holds the folder */
   static acquire(dir: string): FolderLock {
     const file = path.join(dir, LOCK_NAME);
-    const self: Holder = { pid: process.pid, host: os.hostname(), started: startOf(process.pid) };
-    const lock = new FolderLock(file, `${JSON.stringify(self)}\n`);
+    const lock = new FolderLock(file, `${JSON.stringify(thisProcess())}\n`);
     for (let attempt = 0; attempt < 5; attempt++) {
       if (lock.#create()) return lock;
       const found = read(file);
@@ -117,8 +117,13 @@ function parse(text: string): Holder | undefined {
   }
 }
 
-function isAlive(holder: Holder): boolean {
-  if (holder.host !== os.hostname()) return true; // cannot be asked
+export function thisProcess(): Holder {
+  return { pid: process.pid, host: os.hostname(), started: startOf(process.pid) };
+}
+
+/** Whether a process is still there; true for those of other machines, which cannot be asked. */
+export function isAlive(holder: Holder): boolean {
+  if (holder.host !== os.hostname()) return true;
   try {
     process.kill(holder.pid, 0);
   } catch (error) {

@@ -251,7 +251,7 @@ function total(stages: readonly StageRecord[], key: 'seconds' | 'tokens' | 'flop
 }
 
 /** `total 1.5 = accuracy 1/1 (ok) × 1 + format 1/1 (ok) × 0.5` */
-function tracePoints(trace: Trace): string {
+export function tracePoints(trace: Trace): string {
   const short = (value: number) => String(Number(value.toFixed(4)));
   const parts = trace.parts.map(
     (part) => `${part.name} ${short(part.points)}/${short(part.max)} (${part.status}) × ${short(part.weight)}`,

@@ -8,7 +8,7 @@ import { type Checkpoint, CheckpointStore } from './checkpoint.js';
 import { StageLines } from './metrics.js';
 import type { Recipe, RecipeStage } from './recipe.js';
 import { RunFolder } from './run-folder.js';
-import { Interrupted, type StageContext, type StageKind, type StageRecord } from './stage.js';
+import { Interrupted, type StageContext, type StageKind, type StageRecord, WaitingForPeople } from './stage.js';
 
 export interface RunOptions {
   readonly recipe: Recipe;
@@ -20,12 +20,15 @@ export interface RunOptions {
   readonly ui: Progress;
   /** The command that goes on with this run, to be printed when it stops early. */
   readonly resumeCommand?: string;
+  /** The command that people decide with, to be printed when the run waits for them. */
+  readonly curateCommand?: string;
   /** Checkpoints to keep for each stage. */
   readonly keep?: number;
 }
 
 export interface RunOutcome {
-  readonly status: 'done' | 'interrupted';
+  /** `waiting`: people have to decide something (`dunwu curate`) before it can be resumed. */
+  readonly status: 'done' | 'interrupted' | 'waiting';
   readonly dir: string;
   readonly stages: readonly StageRecord[];
 }
@@ -67,6 +70,7 @@ export async function runRecipe(options: RunOptions): Promise<RunOutcome> {
       } catch (error) {
         ui.end();
         if (isStop(error, signal)) return stopped(options, folder, records);
+        if (error instanceof WaitingForPeople) return waiting(options, folder, records, error);
         if (options.resumeCommand !== undefined)
           ui.log(`When the cause is gone, go on with:\n  ${options.resumeCommand}`);
         throw new StageError(stage.name, error);
@@ -98,6 +102,18 @@ function stopped(options: RunOptions, folder: RunFolder, stages: readonly StageR
   options.ui.log(`Interrupted; the run is saved in ${folder.dir}.`);
   if (options.resumeCommand !== undefined) options.ui.log(`Go on with:\n  ${options.resumeCommand}`);
   return { status: 'interrupted', dir: folder.dir, stages };
+}
+
+function waiting(
+  options: RunOptions,
+  folder: RunFolder,
+  stages: readonly StageRecord[],
+  { message }: WaitingForPeople,
+): RunOutcome {
+  options.ui.log(`Waiting for people: ${message} The run is saved in ${folder.dir}.`);
+  if (options.curateCommand !== undefined) options.ui.log(`Decide with:\n  ${options.curateCommand}`);
+  if (options.resumeCommand !== undefined) options.ui.log(`Then go on with:\n  ${options.resumeCommand}`);
+  return { status: 'waiting', dir: folder.dir, stages };
 }
 
 async function runStage(

@@ -138,6 +138,15 @@ export class Interrupted extends Error {
   }
 }
 
+/** Thrown by a stage that saved its state because people have to decide something before it can go on. */
+export class WaitingForPeople extends Error {
+  override name = 'WaitingForPeople';
+  /** @param what what is to be decided, in a sentence for people */
+  constructor(what: string) {
+    super(what);
+  }
+}
+
 /** The part of a kind that checks a recipe: no torch behind it. What a `x.schema.ts` exports. */
 export interface StageSpec<C> {
   /** The stage's own keys, without `name` and `kind`: a `z.strictObject`, so that unknown keys are refused. */

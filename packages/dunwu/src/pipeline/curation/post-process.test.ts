@@ -62,6 +62,8 @@ describe('summary', () => {
       expect(program.score({ ...problem(language), answer: '58' }, form).total).toBe(1);
       expect(summary(form, problem(language))).toBe(form); // a sentence already
     }
+    const { answer: _, ...open } = problem('en');
+    expect(summary(text, open)).toBe(text);
   });
   test.each([
     '<think>a</think>59',

@@ -48,6 +48,7 @@ export function stripOutside(response: string): string {
  * `accuracy` rule reads the number all the same.
  */
 export function summary(response: string, problem: Problem): string {
+  if (problem.answer === undefined) return response; // a bare number may be what was asked for
   const { contents, unbalanced } = answerContents(findTags(response));
   const [content] = contents;
   if (content === undefined || contents.length > 1 || unbalanced) return response;

@@ -24,9 +24,11 @@ export const schema = z
     rewards: rewardProgramConfig,
     keep: keepSchema,
     /** Who decides about what the rules let through. */
-    curate: z.enum(['auto']).default('auto'),
+    curate: z.enum(['auto', 'human']).default('auto'),
+    /** With `curate: human`: decisions that are enough for the run to go on; all without it. */
+    enough: z.int().positive().optional(),
   })
-  .superRefine(({ sampling, samples, rewards, keep, post_process }, context) => {
+  .superRefine(({ sampling, samples, rewards, keep, post_process, curate, enough }, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
     if (sampling.temperature === 0 && samples > 1) {
       issue(['samples'], 'must be 1 at temperature 0: all responses to a problem would be the same');
@@ -43,6 +45,11 @@ export const schema = z
     if (keep.per_problem > samples) issue(['keep', 'per_problem'], `cannot exceed samples (${samples})`);
     if (keep.max !== undefined && keep.max < keep.min_rows)
       issue(['keep', 'max'], `is below min_rows (${keep.min_rows})`);
+    if (curate === 'auto' && enough !== undefined)
+      issue(['enough'], 'would be ignored: with curate auto the rules decide');
+    if (enough !== undefined && enough < keep.min_rows) {
+      issue(['enough'], `is below keep.min_rows (${keep.min_rows}): so many rows could not come of it`);
+    }
     const twice = post_process.findIndex((name, i) => post_process.indexOf(name) !== i);
     if (twice >= 0) issue(['post_process', twice], `${post_process[twice]} is there already`);
   });

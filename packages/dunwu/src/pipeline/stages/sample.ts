@@ -14,9 +14,11 @@ import { readJsonl } from '../../util/jsonl.js';
 import { Random } from '../../util/random.js';
 import { useCompute } from '../compute.js';
 import { acceptNotes, acceptTable } from '../curation/accept-table.js';
+import { type Accepted, acceptedOf, curationNotes, dialogueRow } from '../curation/curate.js';
 import { type Judged, type Verdict, verdicts } from '../curation/keep.js';
 import { postProcess } from '../curation/post-process.js';
-import { Interrupted, type StageContext, type StageResult } from '../stage.js';
+import { type Candidate, CurationQueue } from '../curation/queue.js';
+import { Interrupted, type StageContext, type StageResult, WaitingForPeople } from '../stage.js';
 import { modelOf, taskOf } from './common.js';
 import { drawProblems } from './draw-problems.js';
 import type { SampleStage } from './sample.schema.js';
@@ -24,7 +26,8 @@ import type { SampleStage } from './sample.schema.js';
 /**
  * Asks a model, judges what it says by rules, keeps the good: rejection sampling (DeepSeek-R1, arXiv 2501.12948,
  * sections 2.3.1 and 2.3.3). Every response drawn is in `samples/`, with the verdict on it; what is kept goes to
- * `datasets/` as dialogues.
+ * `datasets/` as dialogues. What passes the rules is put up for decision in `curation/`: the rules accept all of it, or
+ * the run waits for people.
  */
 export async function run(ctx: StageContext, config: SampleStage): Promise<StageResult> {
   useCompute(ctx.recipe.compute);
@@ -39,15 +42,54 @@ export async function run(ctx: StageContext, config: SampleStage): Promise<Stage
   });
   const table = acceptTable(judged, found);
   requireRows(kept.length, config, table.reasons[0]?.reason);
-  const rows = kept.map((row) => dialogueRow(row));
-  await writeFileAtomic(ctx.datasetFile, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-  return {
-    dataset: ctx.datasetFile,
-    tokens,
-    flops,
-    notes: acceptNotes(table),
-    extra: { drawn: judged.length, kept: kept.length, reasons: table.reasons, languages: table.languages },
-  };
+
+  const queue = await CurationQueue.create(ctx.dir, ctx.name, kept.map(candidateOf), {
+    rewards: config.rewards,
+    enough: config.enough ?? null,
+  });
+  try {
+    const accepted = await decided(ctx, config, queue);
+    const rewards = new RewardProgram(config.rewards);
+    const rows = accepted.map((one) => dialogueRow(one, rewards));
+    await writeFileAtomic(ctx.datasetFile, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    return {
+      dataset: ctx.datasetFile,
+      tokens,
+      flops,
+      notes: [...acceptNotes(table), ...curationNotes(queue)],
+      extra: {
+        drawn: judged.length,
+        passed: kept.length,
+        kept: rows.length,
+        reasons: table.reasons,
+        languages: table.languages,
+      },
+    };
+  } finally {
+    queue.close();
+  }
+}
+
+/** What the rules or people decided; fixed from now on. @throws WaitingForPeople while they have not */
+async function decided(ctx: StageContext, config: SampleStage, queue: CurationQueue): Promise<Accepted[]> {
+  if (config.curate === 'auto') queue.acceptByRules();
+  else if (queue.sealed === null && !queue.ready()) {
+    const { decided: done, needed, total, conflicts } = queue.progress();
+    const disputed = conflicts === 0 ? '' : ` ${conflicts} are disputed.`;
+    throw new WaitingForPeople(
+      `${done} of ${needed} decisions on the ${total} candidates of stage ${ctx.name} are made.${disputed}`,
+    );
+  }
+  const accepted = acceptedOf(queue);
+  if (accepted.length < config.keep.min_rows) {
+    throw new Error(
+      `people accepted ${accepted.length} of ${queue.candidates().length} candidates, keep.min_rows is ` +
+        `${config.keep.min_rows}. Decide otherwise about some with dunwu curate (edit what is nearly good), or begin a ` +
+        'new run with more problems or samples',
+    );
+  }
+  await queue.seal();
+  return accepted;
 }
 
 interface DrawState {
@@ -202,24 +244,10 @@ function readBack(
   return found;
 }
 
-/** A name for a response that no other text has: what was decided about one is never taken for another. */
-function responseId({ problem, sample, response }: Judged): string {
+/** Its id names this text and no other: what was decided about one is never taken for another. */
+function candidateOf({ problem, sample, response, trace }: Judged): Candidate {
   const hash = createHash('sha256').update(`${problem.prompt}\0${response}`).digest('hex').slice(0, 12);
-  return `${problem.id}#${sample}-${hash}`;
-}
-
-function dialogueRow(row: Judged): object {
-  const { problem, response, trace } = row;
-  return {
-    id: responseId(row),
-    prompt: problem.prompt,
-    response,
-    ...(problem.answer === undefined ? {} : { answer: problem.answer }),
-    source: problem.source,
-    language: problem.language,
-    meta: problem.meta,
-    trace,
-  };
+  return { id: `${problem.id}#${sample}-${hash}`, problem, sample, response, trace };
 }
 
 function requireRows(count: number, { keep, problems, samples }: SampleStage, reason: string | undefined): void {
