@@ -27,6 +27,19 @@ export { type DeepseekV3Config, parseConfig, readConfig } from './model/config.j
 export { DeepseekModel, type ModelInput, type ModelOutput } from './model/deepseek.js';
 export * from './objective/index.js';
 export { type Comparison, compareRuns, readRun } from './pipeline/compare.js';
+export { type Accepted, acceptedOf, dialogueRow } from './pipeline/curation/curate.js';
+export { type Decision, DecisionLog, follow, type Standing } from './pipeline/curation/decisions.js';
+export { type Judged, type Keep, keepSchema, refusal, verdicts } from './pipeline/curation/keep.js';
+export type { Lease } from './pipeline/curation/lease.js';
+export { POST_PROCESS, type PostProcessName, postProcess } from './pipeline/curation/post-process.js';
+export {
+  type Candidate,
+  CurationConflict,
+  type CurationProgress,
+  CurationQueue,
+  type CurationSettings,
+  curatedStages,
+} from './pipeline/curation/queue.js';
 export * from './reward/index.js';
 export { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './rollout/engine.js';
 export { type Sampling, samplingSchema } from './rollout/sampling-config.js';

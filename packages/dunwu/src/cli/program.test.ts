@@ -40,7 +40,7 @@ test('help, version and nothing at all', async () => {
   expect(help.code).toBe(0);
   expect(help.text).toContain('run [options] <recipe>');
   expect(help.text).toContain('score [options] <file>');
-  expect(help.text).toContain('Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 130');
+  expect(help.text).toContain('Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 3 saved');
   const run = await cli('run', '--help');
   expect(run.code).toBe(0);
   expect(run.text).toContain('--set stages.pretrain.steps=100');

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createTask } from '../../task/registry.js';
+import { normaliseLines } from '../curation/post-process.js';
 import { runStages } from '../testing/stage-run.js';
 import { drawProblems } from './draw-problems.js';
 import { schema } from './sample.schema.js';
@@ -40,10 +41,14 @@ describe('a run', () => {
     expect(drawn.map(({ step }) => step)).toEqual(Array.from({ length: 120 }, (_, i) => 1 + Math.floor(i / 32)));
     const kept = drawn.filter(({ verdict }) => verdict === 'kept');
     expect(kept.length).toBeGreaterThan(2);
-    for (const row of drawn) expect(row.verdict === 'truncated').toBe(row.reason === 'length');
+    for (const row of drawn) {
+      expect(row.verdict === 'truncated').toBe(row.reason === 'length');
+      if (row.raw !== undefined) expect(normaliseLines(String(row.raw))).toBe(row.response);
+    }
+    expect(drawn.some(({ raw, response }) => raw !== undefined && raw !== response)).toBe(true);
     const data = rows(whole, 'datasets/drawn.jsonl');
     expect(data.map(({ prompt, response }) => [prompt, response])).toEqual(
-      kept.map((row) => [row.prompt, row.post_processed ?? row.response]),
+      kept.map((row) => [row.prompt, row.response]),
     );
     expect(data[0]).toMatchObject({ source: 'word-problem', answer: kept[0]?.answer, language: kept[0]?.language });
     expect(data[0]).toMatchObject({ trace: { parts: [{ name: 'length', points: 1 }, { name: 'format' }] } });

@@ -189,7 +189,7 @@ function verdictsOf(ctx: StageContext, { keep }: SampleStage, group: readonly Ju
   return verdicts(group, keep, new Random(`${ctx.seed}/choose/${group[0]?.problem.id ?? ''}`));
 }
 
-/** A line of samples/: the response as the model gave it, and what became of it. */
+/** A line of samples/: the response as it is judged, and `raw` as the model gave it where that differs. */
 function sampleRow(row: Judged, verdict: Verdict) {
   const { problem, sample, raw, response, trace, reason, length } = row;
   return {
@@ -201,8 +201,8 @@ function sampleRow(row: Judged, verdict: Verdict) {
     sample,
     prompt: problem.prompt,
     ...(problem.answer === undefined ? {} : { answer: problem.answer }),
-    response: raw,
-    ...(response === raw ? {} : { post_processed: response }),
+    response,
+    ...(response === raw ? {} : { raw }),
     trace,
     reason,
     length,
@@ -231,14 +231,12 @@ function readBack(
   for (const { value, number } of readJsonl(file)) {
     line = number;
     const next = expected[found.length];
-    const { id, sample, response, reason, length } = (value ?? {}) as Record<string, unknown>;
-    if (next === undefined || id !== next.problem.id || sample !== next.sample || typeof response !== 'string') {
+    const { id, sample, response, raw = response, reason, length } = (value ?? {}) as Record<string, unknown>;
+    if (next === undefined || id !== next.problem.id || sample !== next.sample || typeof raw !== 'string') {
       throw damaged(number);
     }
     if ((reason !== 'stop' && reason !== 'length') || !Number.isSafeInteger(length)) throw damaged(number);
-    found.push(
-      judge(config, rewards, next.problem, next.sample, response, { reason, tokens: { length: Number(length) } }),
-    );
+    found.push(judge(config, rewards, next.problem, next.sample, raw, { reason, tokens: { length: Number(length) } }));
   }
   if (found.length < expected.length) throw damaged(line + 1);
   return found;
