@@ -97,6 +97,8 @@ class Session {
           this.#decide(candidate, { decision: 'edit', ...edited }, seen);
           return true;
         }
+        case '':
+          break;
         default:
           this.#say(`There is no key ${visible(JSON.stringify(key))}.`);
       }
