@@ -54,10 +54,18 @@ const PANEL_HEIGHT = 260;
 export interface LineChartOptions {
   /** Lines of one name are the same thing in every panel: one colour, and one legend above all panels. */
   readonly shared?: boolean;
+  /** Names that stand on the horizontal axis instead of numbers: a point's step is the place of its name. */
+  readonly categories?: readonly string[];
 }
 
 /** Panels side by side, each with its own vertical axis. */
-export function lineChart(panels: readonly Panel[], xName: string, { shared = false }: LineChartOptions = {}): Chart {
+export function lineChart(
+  panels: readonly Panel[],
+  xName: string,
+  { shared = false, categories }: LineChartOptions = {},
+): Chart {
+  // Names are written aslant below the axis: room for them.
+  const slant = categories === undefined ? 0 : Math.min(110, 4 * Math.max(...categories.map(columns)) + 8);
   const width = PANEL_WIDTH * panels.length;
   const names = [...new Set(panels.flatMap((panel) => panel.lines.map(({ name }) => name)))];
   const nameOf = (panel: number, name: string): string => (shared ? name : seriesName(panels, panel, name));
@@ -95,14 +103,23 @@ export function lineChart(panels: readonly Panel[], xName: string, { shared = fa
     grid: grids,
     xAxis: panels.map((_, i) => ({
       gridIndex: i,
-      type: isLog(panels[i], 'x') ? 'log' : 'value',
+      ...(categories === undefined
+        ? {
+            type: isLog(panels[i], 'x') ? ('log' as const) : ('value' as const),
+            min: 'dataMin' as const,
+            max: 'dataMax' as const,
+            axisLabel: { color: INK, hideOverlap: true },
+          }
+        : {
+            type: 'category' as const,
+            data: [...categories],
+            boundaryGap: true,
+            axisLabel: { color: INK, rotate: 35, interval: 0, fontSize: 10 },
+          }),
       name: xName,
       nameLocation: 'middle',
-      nameGap: 26,
-      min: 'dataMin',
-      max: 'dataMax',
+      nameGap: 26 + slant,
       nameTextStyle: { color: INK },
-      axisLabel: { color: INK, hideOverlap: true },
       axisLine: { lineStyle: { color: INK } },
       axisTick: { lineStyle: { color: INK } },
       splitLine: { show: false },
@@ -127,7 +144,7 @@ export function lineChart(panels: readonly Panel[], xName: string, { shared = fa
             type: 'line' as const,
             name,
             ...axes,
-            showSymbol: line.points.length === 1 || panel.log !== undefined,
+            showSymbol: line.points.length === 1 || panel.log !== undefined || categories !== undefined,
             symbolSize: 5,
             lineStyle: { width: 1.6 },
             color,
@@ -141,8 +158,11 @@ export function lineChart(panels: readonly Panel[], xName: string, { shared = fa
       }),
     ),
   };
-  return { option, width, height: PANEL_HEIGHT };
+  return { option, width, height: PANEL_HEIGHT + slant };
 }
+
+/** Width of a text in half-width columns. */
+const columns = (text: string): number => text.length + (text.match(/[\u2e80-\uffef]/g)?.length ?? 0);
 
 /** Two lines that cannot be seen, stacked, with the area between them filled. */
 function bandSeries(line: Line, name: string, color: string, axes: { xAxisIndex: number; yAxisIndex: number }) {

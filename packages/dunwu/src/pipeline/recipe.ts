@@ -41,6 +41,8 @@ export interface RecipeStage {
   readonly name: string;
   readonly kind: string;
   readonly config: unknown;
+  /** Earlier stages that it is made from. */
+  readonly references: readonly string[];
 }
 
 /** A checked recipe, every default filled in. */
@@ -130,8 +132,9 @@ async function checkStages(
       if (result === null) {
         // Told already; without its rules the rest cannot be judged.
       } else if (result.success) {
-        stages.push({ name: String(stageName), kind: kind.kind, config: result.data });
-        for (const reference of new Set(spec.references?.(result.data) ?? [])) {
+        const references = [...new Set(spec.references?.(result.data) ?? [])];
+        stages.push({ name: String(stageName), kind: kind.kind, config: result.data, references });
+        for (const reference of references) {
           if (earlier.includes(reference)) continue;
           const where = ['stages', index, ...(findText(own, reference) ?? [])];
           problems.push({ path: where, text: badReference(reference, earlier, list), atKey: false });

@@ -3,10 +3,13 @@ import path from 'node:path';
 import type { Trace } from '../reward/trace.js';
 import { writeFileAtomic } from '../util/fs.js';
 import { formatCount, formatSeconds } from '../util/progress.js';
-import { type ReportLanguage, readCurves, stageCharts } from './curves.js';
+import { type NamedChart, type ReportLanguage, readCurves, stageCharts } from './curves.js';
+import { fenced, table } from './markdown.js';
+import { measureChart } from './measure-chart.js';
+import { judgedStages, measureSentences, measureTables } from './measure-table.js';
 import { renderSvg } from './plot.js';
 import type { Recipe } from './recipe.js';
-import type { EvalResult, StageRecord } from './stage.js';
+import type { StageRecord } from './stage.js';
 import { readTranscripts, type Transcript } from './transcripts.js';
 
 export interface ReportFiles {
@@ -26,12 +29,24 @@ export async function writeReport(dir: string, recipe: Recipe, stages: readonly 
   const curves = readCurves(path.join(dir, 'metrics.jsonl'));
   const transcripts = readTranscripts(dir, stages);
   for (const language of ['en', 'zh'] as const) {
-    const images: { file: string; caption: string }[] = [];
-    for (const { file, caption, chart } of curves.flatMap((stage) => stageCharts(stage, language))) {
+    const draw = async ({ file, caption, chart }: NamedChart): Promise<Image> => {
       await writeFileAtomic(path.join(dir, `${file}.svg`), await renderSvg(chart));
-      images.push({ file: `${file}.svg`, caption });
-    }
-    const text = reportMarkdown({ recipe, stages, images, transcripts, machine: machineLine(language) }, language);
+      return { file: `${file}.svg`, caption };
+    };
+    const images: Image[] = [];
+    for (const chart of curves.flatMap((stage) => stageCharts(stage, language))) images.push(await draw(chart));
+    const measures = measureChart(judgedStages(recipe, stages), language);
+    const text = reportMarkdown(
+      {
+        recipe,
+        stages,
+        images,
+        transcripts,
+        machine: machineLine(language),
+        ...(measures === undefined ? {} : { measures: await draw(measures) }),
+      },
+      language,
+    );
     await writeFileAtomic(language === 'en' ? files.markdown : files.chinese, text);
   }
   return files;
@@ -59,10 +74,19 @@ export function reportJson(dir: string, recipe: Recipe, stages: readonly StageRe
   };
 }
 
+interface Image {
+  readonly file: string;
+  readonly caption: string;
+}
+
+const image = ({ file, caption }: Image): string => `![${caption}](${encodeURI(file)})`;
+
 export interface ReportParts {
   readonly recipe: Recipe;
   readonly stages: readonly StageRecord[];
-  readonly images: readonly { readonly file: string; readonly caption: string }[];
+  /** The measures after every stage, where at least two were evaluated. */
+  readonly measures?: Image;
+  readonly images: readonly Image[];
   readonly transcripts: readonly Transcript[];
   readonly machine: string;
 }
@@ -73,21 +97,7 @@ const WORDS = {
     other: '[中文](report.zh.md)',
     machine: 'Machine',
     seed: 'Seed',
-    results: 'Before and after',
-    resultsHead: [
-      'Stage',
-      'Problems',
-      'Greedy accuracy (95 % CI)',
-      'Sampled accuracy (T = 1)',
-      'pass@k',
-      'Format, greedy / sampled',
-      'Language consistency, greedy / sampled',
-      'Mean length',
-    ],
-    change: (what: string, before: string, after: string, points: string) =>
-      `${what}: ${before} → ${after} (${points} points)`,
-    greedy: 'Greedy accuracy',
-    sampled: 'Sampled accuracy',
+    results: 'After every stage',
     noResults: 'No stage of this recipe evaluates.',
     cost: 'Cost',
     costHead: ['Stage', 'Kind', 'Time', 'Tokens', 'FLOPs', 'Tokens/s'],
@@ -108,21 +118,7 @@ const WORDS = {
     other: '[English](report.md)',
     machine: '机器',
     seed: '随机种子',
-    results: '前后对比',
-    resultsHead: [
-      '阶段',
-      '题数',
-      '贪心准确率（95 % 置信区间）',
-      '采样准确率（T = 1）',
-      'pass@k',
-      '格式：贪心 / 采样',
-      '语言一致性：贪心 / 采样',
-      '平均长度',
-    ],
-    change: (what: string, before: string, after: string, points: string) =>
-      `${what}：${before} → ${after}（${points} 个百分点）`,
-    greedy: '贪心准确率',
-    sampled: '采样准确率',
+    results: '每个阶段之后',
     noResults: '这份配方没有评测阶段。',
     cost: '花费',
     costHead: ['阶段', '种类', '时间', 'token 数', 'FLOPs', 'token/秒'],
@@ -147,36 +143,16 @@ export function reportMarkdown(parts: ReportParts, language: ReportLanguage): st
   const blocks: string[] = [words.title(recipe.name), words.other];
   if (recipe.description !== undefined) blocks.push(recipe.description.trim());
   blocks.push(`${words.machine}${colon}${parts.machine}  \n${words.seed}${colon}${recipe.seed}`);
+  const judged = judgedStages(recipe, stages);
 
-  blocks.push(`## ${words.results}`);
-  const judged = stages.flatMap((stage) =>
-    stage.eval === undefined ? [] : [{ name: stage.name, result: stage.eval }],
-  );
-  if (judged.length === 0) blocks.push(words.noResults);
-  else {
-    blocks.push(
-      table(
-        words.resultsHead,
-        judged.map(({ name, result }) => evalRow(name, result)),
-      ),
-    );
-    const first = judged[0]?.result;
-    const last = judged.at(-1)?.result;
-    if (judged.length > 1 && first !== undefined && last !== undefined) {
-      const change = (what: string, a: number, b: number) =>
-        `- ${words.change(what, percent(a), percent(b), `${b >= a ? '+' : '−'}${(Math.abs(b - a) * 100).toFixed(1)}`)}`;
-      const lines = [change(words.greedy, first.accuracy, last.accuracy)];
-      if (first.sampled !== undefined && last.sampled !== undefined) {
-        lines.push(change(words.sampled, first.sampled.accuracy, last.sampled.accuracy));
-      }
-      blocks.push(lines.join('\n'));
-    }
-  }
+  blocks.push(`## ${words.results}`, ...(judged.length === 0 ? [words.noResults] : measureTables(judged, language)));
+  blocks.push(...measureSentences(judged, recipe, language));
+  if (parts.measures !== undefined) blocks.push(image(parts.measures));
 
   blocks.push(`## ${words.cost}`, table(words.costHead, costRows(stages, words.total)));
 
   if (parts.images.length > 0) {
-    blocks.push(`## ${words.curves}`, ...parts.images.map(({ file, caption }) => `![${caption}](${encodeURI(file)})`));
+    blocks.push(`## ${words.curves}`, ...parts.images.map(image));
   }
 
   if (parts.transcripts.length > 0) {
@@ -208,31 +184,6 @@ export function reportMarkdown(parts: ReportParts, language: ReportLanguage): st
   return `${blocks.join('\n\n')}\n`;
 }
 
-function evalRow(name: string, result: EvalResult): string[] {
-  const { sampled } = result;
-  const both = (key: 'format' | 'language_consistency') =>
-    `${percent(result[key])} / ${sampled === undefined ? '–' : percent(sampled[key])}`;
-  return [
-    name,
-    String(result.n),
-    `${percent(result.accuracy)} (${percent(result.ci95[0])} – ${percent(result.ci95[1])})`,
-    sampled === undefined ? '–' : percent(sampled.accuracy),
-    passAtK(sampled),
-    both('format'),
-    both('language_consistency'),
-    result.mean_length.toFixed(1),
-  ];
-}
-
-function passAtK(sampled: EvalResult['sampled']): string {
-  const passed = sampled?.pass_at_k;
-  if (passed === undefined) return '–';
-  if (typeof passed === 'number') return `${percent(passed)}${sampled?.k === undefined ? '' : ` (k = ${sampled.k})`}`;
-  return Object.entries(passed)
-    .map(([k, share]) => `${percent(share)} (k = ${k})`)
-    .join(', ');
-}
-
 function costRows(stages: readonly StageRecord[], totalWord: string): string[][] {
   const row = (name: string, kind: string, cost: { seconds: number; tokens: number; flops: number }) => [
     name,
@@ -257,23 +208,6 @@ export function tracePoints(trace: Trace): string {
     (part) => `${part.name} ${short(part.points)}/${short(part.max)} (${part.status}) × ${short(part.weight)}`,
   );
   return `${short(trace.total)}${parts.length === 0 ? '' : ` = ${parts.join(' + ')}`}`;
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
-  return [line(head), `|${head.map(() => '---|').join('')}`, ...rows.map(line)].join('\n');
-}
-
-/** A code block whose fence is longer than any in the text: a response may hold anything. */
-function fenced(text: string): string {
-  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map((match) => match[0].length));
-  const fence = '`'.repeat(longest + 1);
-  const shown = text.length > 4000 ? `${text.slice(0, 4000)}\n…` : text;
-  return `${fence}text\n${shown}\n${fence}`;
 }
 
 /** Processor, cores, memory and system: what a time means nothing without. */
