@@ -13,7 +13,7 @@ const WORDS = {
     refusal: 'refusal of harm',
     language_consistency: 'language consistency',
     readability: 'readability',
-    lengthOf: { greedy: 'greedy', sampled: 'sampled' },
+    lengthOf: { greedy: 'length, greedy', sampled: 'length, sampled' },
   },
   zh: {
     caption: '每个阶段之后的各项指标',
@@ -25,7 +25,7 @@ const WORDS = {
     refusal: '拒绝有害请求',
     language_consistency: '语言一致性',
     readability: '可读性',
-    lengthOf: { greedy: '贪心', sampled: '采样' },
+    lengthOf: { greedy: '长度（贪心）', sampled: '长度（采样）' },
   },
 };
 
@@ -69,6 +69,6 @@ export function measureChart(all: readonly JudgedStage[], language: ReportLangua
   return {
     file: `stages${language === 'en' ? '' : `.${language}`}`,
     caption: words.caption,
-    chart: lineChart(panels, '', { categories }),
+    chart: lineChart(panels, '', { shared: true, categories }),
   };
 }

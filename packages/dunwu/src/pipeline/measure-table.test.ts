@@ -173,7 +173,7 @@ test('the chart: measures over the stages by name, with the interval of accuracy
     [3, 0.8],
   ]);
   expect(series('accuracy (0) low')?.[2]).toEqual([2, 0.59 - 0.05]);
-  expect(series('greedy')).toEqual([0, 1, 2, 3].map((i) => [i, 50]));
+  expect(series('length, greedy')).toEqual([0, 1, 2, 3].map((i) => [i, 50]));
   if (chart === undefined) throw new Error('no chart');
   expect(await renderSvg(chart.chart)).toContain('cold-start');
 });

@@ -65,7 +65,8 @@ export function lineChart(
   { shared = false, categories }: LineChartOptions = {},
 ): Chart {
   // Names are written aslant below the axis: room for them.
-  const slant = categories === undefined ? 0 : Math.min(110, 4 * Math.max(...categories.map(columns)) + 8);
+  const slant =
+    categories === undefined ? 0 : Math.min(110, Math.max(0, 3.4 * Math.max(...categories.map(columns)) - 20));
   const width = PANEL_WIDTH * panels.length;
   const names = [...new Set(panels.flatMap((panel) => panel.lines.map(({ name }) => name)))];
   const nameOf = (panel: number, name: string): string => (shared ? name : seriesName(panels, panel, name));

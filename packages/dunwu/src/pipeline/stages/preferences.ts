@@ -69,9 +69,8 @@ function readScored(ctx: StageContext, stage: string): ScoredRow[] {
   const file = path.join(ctx.dir, 'samples', `${stage}.jsonl`);
   return [...readJsonl(file)].map(({ value, number }) => {
     const row = (value ?? {}) as Record<string, unknown>;
-    const response = row.post_processed ?? row.response;
     const total = (row.trace as { total?: unknown } | undefined)?.total;
-    const { id, prompt, source, language } = row;
+    const { id, prompt, response, source, language } = row;
     if (
       typeof id !== 'string' ||
       typeof prompt !== 'string' ||
