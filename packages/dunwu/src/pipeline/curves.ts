@@ -66,6 +66,12 @@ const WORDS = {
     loss: 'Loss',
     reward: 'Reward and its parts',
     accuracy: 'Accuracy',
+    language: 'Language consistency',
+    margin: 'Margin: chosen over rejected',
+    value: 'Value function',
+    clip: 'Share of ratios clipped',
+    ratio: 'Ratio of new to old policy',
+    other: 'Logged values',
     entropy: 'Entropy',
     length: 'Response length (tokens)',
     kl: 'KL to the reference',
@@ -77,6 +83,12 @@ const WORDS = {
     loss: '损失',
     reward: '奖励及其各部分',
     accuracy: '准确率',
+    language: '语言一致性',
+    margin: '较好与较差回答的分差',
+    value: '价值函数',
+    clip: '被裁剪的比率占比',
+    ratio: '新旧策略的比率',
+    other: '记录的数值',
     entropy: '熵',
     length: '回答长度（token）',
     kl: '与参考策略的 KL',
@@ -108,18 +120,23 @@ export function stageCharts(curves: StageCurves, language: ReportLanguage): Name
       .map(([name, points]) => ({ name, points }));
     return lines.length === 0 ? undefined : { title, lines };
   };
-  const reinforced =
-    curves.series.has('reward') || [...curves.series.keys()].some((name) => name.startsWith('reward/'));
-  if (!reinforced) add('loss', [panel(words.loss, /(^|\/|_)loss$/)]);
+  // The loss of a policy says nothing of how good it is: its reward does.
+  const reinforced = curves.series.has('reward');
+  if (!reinforced) add('loss', [panel(words.loss, /(^|\/|_)loss$/), panel(words.margin, /(^|\/)margin(\/mean)?$/)]);
   add('reward', [
-    reinforced ? panel(words.reward, /^rewards?(\/(?!std|min|max)[^/]+)?$/) : undefined,
+    panel(words.reward, /^rewards?(\/(?!std|min|max)[^/]+)?$/),
     panel(words.accuracy, /^(?!rewards?\/)(.*[/_])?accuracy(\/|$)/),
+    panel(words.language, /^(?!rewards?\/)(.*\/)?language_consistency$/),
   ]);
   add('policy', [
     panel(words.entropy, /(^|\/)entropy$/),
     panel(words.length, /(^|\/)(mean_|response_)?length(\/mean|_mean)?$/),
     panel(words.kl, /(^|\/)kl(\/mean|_mean)?$/),
   ]);
+  add('clip', [panel(words.clip, /^clip\/(low|high)$/), panel(words.ratio, /^ratio\/(mean|max)$/)]);
+  add('value', [panel(words.value, /^(loss\/value|(value|critic)[/_][^/]+|explained_variance)$/)]);
+  // A kind of stage that logs under other names still has curves.
+  if (charts.length === 0) add('values', [panel(words.other, /^(?!time\/)(?!(tokens|samples|flops|learning_rate)$)/)]);
   if (curves.loads.size > 0) {
     charts.push({
       file: `${curves.stage}-experts${suffix}`,

@@ -234,6 +234,50 @@ test('curves hold the logged values; load is relative to an even share', () => {
   ]);
 });
 
+test('every kind of stage has curves of what it logs', () => {
+  const rows = (stage: string, metrics: object) => [1, 2].map((step) => ({ stage, step, tokens: step, ...metrics }));
+  const file = path.join(dir, 'kinds.jsonl');
+  const logged = [
+    ...rows('sft', { loss: 1, 'validation/loss': 2, accuracy: 0.5 }),
+    ...rows('rm', { loss: 1, accuracy: 0.7, margin: 0.3, 'reward/chosen': 1, 'reward/rejected': 0 }),
+    ...rows('ppo', {
+      reward: 1,
+      'loss/policy': 0,
+      'loss/value': 0.2,
+      explained_variance: 0.4,
+      'clip/low': 0,
+      'clip/high': 0.1,
+      'ratio/max': 2,
+      language_consistency: 0.5,
+      'validation/sampled/language_consistency': 0.6,
+    }),
+    ...rows('own', { surprise: 3, 'time/step_s': 1, learning_rate: 1 }),
+  ];
+  writeFileSync(file, logged.map((row) => `${JSON.stringify(row)}\n`).join(''));
+  const drawn = readCurves(file).map((curves) =>
+    stageCharts(curves, 'en').map(({ file: name, chart }) => [
+      name,
+      (chart.option.series as { name: string }[]).map((series) => series.name),
+    ]),
+  );
+  expect(drawn).toEqual([
+    [
+      ['sft-loss', ['loss', 'validation/loss']],
+      ['sft-reward', ['accuracy']],
+    ],
+    [
+      ['rm-loss', ['loss', 'margin']],
+      ['rm-reward', ['reward/chosen', 'reward/rejected', 'accuracy']],
+    ],
+    [
+      ['ppo-reward', ['reward', 'language_consistency', 'validation/sampled/language_consistency']],
+      ['ppo-clip', ['clip/low', 'clip/high', 'ratio/max']],
+      ['ppo-value', ['loss/value', 'explained_variance']],
+    ],
+    [['own-values', ['surprise']]],
+  ]);
+});
+
 test('transcripts: the first problem of each way and language that both answered', () => {
   const transcripts = readTranscripts(dir, stages);
   expect(transcripts.map(({ mode, prompt }) => `${mode} ${prompt.slice(0, 4)}`)).toEqual([
