@@ -13,7 +13,7 @@ export interface ChosenTask {
 }
 
 const FORMS =
-  "--task takes word-problem, equation, a task block as YAML or JSON ('{type: word-problem, steps: [2, 3]}'), a file " +
+  "--task takes word-problem, equation, general, a task block as YAML or JSON ('{type: word-problem, steps: [2, 3]}'), a file " +
   'with one (or a recipe), or a JSONL file of problems';
 
 /**
