@@ -2,6 +2,9 @@
  * The library behind the `dunwu` command. Each block is one room of the house; see docs/formulas.md for what stands where.
  */
 
+export { type DialogueFile, type DialogueRow, readDialogues } from './data/dialogues.js';
+export { readParquet } from './data/parquet.js';
+export { type WorkedDialogue, workedDialogues } from './data/worked-dialogues.js';
 export {
   type EvaluatedSample,
   type EvaluateOptions,
@@ -54,6 +57,7 @@ export { follows, refuses, type VerifiableInstruction } from './task/instruction
 export { createMixture, type MixtureTask } from './task/mixture.js';
 export type { Language, Problem, Split, Task } from './task/problem.js';
 export { createTask, type TaskConfig } from './task/registry.js';
+export { chatDialogueTokens, type DialogueTokens, dialogueTokens, type LossMask } from './text/dialogue-tokens.js';
 export { renderDocument, renderPrompt, SPECIAL_TOKENS } from './text/template.js';
 export { tokenOfTextEnd, tokenTextEnds } from './text/token-offsets.js';
 export { Tokenizer } from './text/tokenizer.js';
@@ -61,6 +65,7 @@ export { type GrpoHost, grpo } from './train/grpo.js';
 export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
 export { addModelRewards, type ModelReward, type ResponseScorer } from './train/model-rewards.js';
 export { Optimizer } from './train/optimizer.js';
+export { type TrainingSummary, trainPacked } from './train/packed-training.js';
 export {
   type PolicyOutput,
   type PolicyUpdateConfig,
@@ -71,4 +76,6 @@ export {
 } from './train/policy-update.js';
 export { pretrain } from './train/pretrain.js';
 export { type Rollout, type RolloutPlan, rollOut, type ScoredRollout, scoreRollouts } from './train/rollouts.js';
+export { sft } from './train/sft.js';
+export { type SftConfig, sftConfig } from './train/sft-config.js';
 export { Random } from './util/random.js';

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { Message } from '../text/template.js';
-import { readJsonl } from '../util/jsonl.js';
+import { type JsonLine, readJsonl } from '../util/jsonl.js';
+import { readParquet } from './parquet.js';
 
-/** A conversation to be learnt from, and where it stands: `file:line`, or a problem's id. */
+/** A conversation to be learnt from, and where it stands: `file:line`, `file:row 3` in Parquet, or a problem's id. */
 export interface DialogueRow {
   readonly where: string;
   readonly messages: readonly Message[];
@@ -19,8 +20,10 @@ const messagesSchema = z.array(z.object({ role: z.enum(['system', 'user', 'assis
 const EXPECTED =
   'expected {"messages": [{"role", "content"}, …]}, {"prompt", "response"}, {"question", "response"} or {"question", "answer"}';
 
+const KEYS = ['messages', 'prompt', 'question', 'response', 'answer'] as const;
+
 /**
- * Conversations from a JSON-lines file. All are held in memory: fine-tuning goes through its rows in another order each
+ * Conversations from a JSON-lines or (by its ending) Parquet file. All are held in memory: fine-tuning goes through its rows in another order each
  * time. Keys other than those named are passed over.
  *
  * @param limit read so many rows (empty ones not counted)
@@ -29,12 +32,14 @@ const EXPECTED =
 export function readDialogues(path: string, limit = Number.POSITIVE_INFINITY): DialogueFile {
   const rows: DialogueRow[] = [];
   const empty: string[] = [];
-  for (const { value, number } of readJsonl(path)) {
-    if (rows.length >= limit) break;
-    const where = `${path}:${number}`;
+  const parquet = path.endsWith('.parquet');
+  const lines: Iterable<JsonLine> = parquet ? readParquet(path, KEYS) : readJsonl(path);
+  for (const { value, number } of lines) {
+    const where = `${path}:${parquet ? 'row ' : ''}${number}`;
     const messages = toMessages(where, value);
     if (isEmpty(messages)) empty.push(where);
     else rows.push({ where, messages });
+    if (rows.length >= limit) break;
   }
   return { rows, empty };
 }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { dialogueTokens } from './dialogue-tokens.js';
+import { chatDialogueTokens, dialogueTokens } from './dialogue-tokens.js';
 import { type Message, renderMessages } from './template.js';
 import { makeTokenizer, SMALL_CORPUS } from './testing/make-tokenizer.js';
+import type { Tokenizer } from './tokenizer.js';
 
 const tokenizer = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 });
 
@@ -39,5 +40,57 @@ describe('what is learnt of a dialogue', () => {
     expect(last.mask.lastIndexOf(0)).toBe(last.mask.length - 3);
     expect(last.mask.reduce((a, b) => a + b, 0)).toBe(2);
     expect(new Set(dialogueTokens(tokenizer, TWO_TURNS, 'all').mask)).toEqual(new Set([1]));
+  });
+});
+
+describe('a chat template', () => {
+  const harmless = TWO_TURNS.map((message) => ({
+    ...message,
+    content: message.content.replace('<｜Assistant｜>', '+'),
+  }));
+  /** The same tokenizer with another template. */
+  const having = (chat_template: string | undefined): Tokenizer =>
+    new Proxy(tokenizer, {
+      get(target, key) {
+        if (key === 'chat_template') return chat_template;
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  const PLAIN =
+    "{{ bos_token }}{% for m in messages %}{{ '<｜' + (m.role | capitalize) + '｜>' + m.content }}" +
+    "{% if m.role == 'assistant' %}{{ eos_token + '\n' }}{% endif %}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}";
+
+  it('our own: the same tokens and masks', () => {
+    for (const loss of ['assistant', 'last', 'all'] as const) {
+      expect(chatDialogueTokens(tokenizer, harmless, loss)).toEqual(dialogueTokens(tokenizer, harmless, loss));
+    }
+  });
+
+  it('of another kind: up to the end-of-text token, not the line break behind it', () => {
+    const text = marked(chatDialogueTokens(having(PLAIN), harmless.slice(1)));
+    expect(text).toBe(
+      '<｜begin▁of▁sentence｜><｜User｜>1+2<｜Assistant｜>[<think>][a][\uFFFD][\uFFFD][</think>][b][<｜end▁of▁sentence｜>]\n' +
+        '<｜User｜>c<｜Assistant｜>[d][<｜end▁of▁sentence｜>]\n',
+    );
+  });
+
+  it.each([
+    ['nothing', undefined, 'has no chat_template'],
+    ['a template that drops reasoning', PLAIN.replace('m.content', "m.content.split('</think>')[-1]"), 'leaves out'],
+    [
+      'one that changes earlier turns',
+      PLAIN.replace('m.content', '(m.content if loop.last else 1)'),
+      'as it would be generated',
+    ],
+    ['one without end-of-text', PLAIN.replace('eos_token +', ''), 'does not end in <｜end▁of▁sentence｜>'],
+    ['no generation prompt', PLAIN.replace("{{ '<｜Assistant｜>' }}", 'x'), 'as it would be generated'],
+  ])('refused: %s', (_, template, message) => {
+    expect(() => chatDialogueTokens(having(template), harmless.slice(1))).toThrow(message);
+  });
+
+  it('a special token within a message is refused', () => {
+    expect(() => chatDialogueTokens(tokenizer, TWO_TURNS)).toThrow('message 2 (user) contains a special token');
   });
 });

@@ -126,22 +126,23 @@ function builtModule(module: string): URL {
   return url;
 }
 
-/** In the thread's module: answers each call by `handle`. What it throws is told as text. */
-export function serveSync<Request, Reply>(handle: (request: Request) => Reply): void {
+/** In the thread's module: answers each call by `handle`, or by what it promises. What it throws is told as text. */
+export function serveSync<Request, Reply>(handle: (request: Request) => Reply | Promise<Reply>): void {
   const { port, turn } = workerData as Data;
   const reply = (message: SyncReply<Reply | null>): void => {
     port.postMessage(message);
     Atomics.store(turn, 0, REPLIED);
     Atomics.notify(turn, 0);
   };
-  port.on('message', (request: Request) => {
+  const answer = async (request: Request): Promise<void> => {
     let message: SyncReply<Reply>;
     try {
-      message = { status: 'done', value: handle(request) };
+      message = { status: 'done', value: await handle(request) };
     } catch (error) {
       message = { status: 'failed', error: error instanceof Error ? error.message : String(error) };
     }
     reply(message);
-  });
+  };
+  port.on('message', (request: Request) => void answer(request));
   reply({ status: 'done', value: null });
 }

@@ -3,8 +3,9 @@ import { type DialogueRow, readDialogues } from '../../data/dialogues.js';
 import type { TokenDocument } from '../../data/packing.js';
 import { workedDialogues } from '../../data/worked-dialogues.js';
 import { readConfig } from '../../model/config.js';
-import { dialogueTokens, type LossMask } from '../../text/dialogue-tokens.js';
+import { chatDialogueTokens, type DialogueTokens, dialogueTokens, type LossMask } from '../../text/dialogue-tokens.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
+import { errorText } from '../../util/errors.js';
 import type { Note, StageContext } from '../stage.js';
 import { datasetOf, taskOf } from './common.js';
 import type { DialogueData } from './dialogue-data.schema.js';
@@ -29,16 +30,17 @@ export function prepareRows(
   ctx: StageContext,
   data: readonly DialogueData[],
   tokenizer: Tokenizer,
-  options: { readonly mask: LossMask; readonly longest: number },
+  options: { readonly mask: LossMask; readonly template: 'dunwu' | 'chat'; readonly longest: number },
 ): PreparedRows {
   const leftOut: LeftOut = { empty: [], oversized: [] };
   const rows: TokenDocument[] = [];
   const sources: Record<string, unknown>[] = [];
+  const write = options.template === 'chat' ? chatDialogueTokens : dialogueTokens;
   for (const one of data) {
     const found = readRows(ctx, one, leftOut);
     const before = rows.length;
     for (const { where, messages } of found.rows) {
-      const document = dialogueTokens(tokenizer, messages, options.mask);
+      const document = encode(where, () => write(tokenizer, messages, options.mask));
       if (document.tokens.length > options.longest)
         leftOut.oversized.push(`${where} (${document.tokens.length} tokens)`);
       else rows.push(document);
@@ -84,6 +86,14 @@ export function prepareRows(
     ],
     extra: { rows: rows.length, tokens, trained_on: targets, left_out: counts, data: sources },
   };
+}
+
+function encode(where: string, write: () => DialogueTokens): DialogueTokens {
+  try {
+    return write();
+  } catch (cause) {
+    throw new Error(`${where}: ${errorText(cause)}`, { cause });
+  }
 }
 
 /** @throws Error when rows of so many positions are longer than the model of a folder can take. */

@@ -17,6 +17,7 @@ export async function run(ctx: StageContext, config: SftStage): Promise<StageRes
   const tokenizer = Tokenizer.load(folder);
   const { rows, notes, extra } = prepareRows(ctx, config.data, tokenizer, {
     mask: config.mask,
+    template: config.template,
     longest: config.packing.time + 1,
   });
   const model = loadModel(folder);
