@@ -20,45 +20,65 @@ describe('general', () => {
       if (problem === undefined) throw new Error('no problem');
       return [problem.prompt, only.solve(problem)];
     };
-    const shown = ['repeat', 'count', 'reverse', 'compare', 'frame', 'harm'].flatMap((kind) => [
+    const shown = ['repeat', 'count', 'reverse', 'frame', 'member', 'compare', 'harm'].flatMap((kind) => [
       first(kind, 'en'),
       first(kind, 'zh'),
     ]);
     expect(shown).toMatchInlineSnapshot(`
       [
         [
-          "Write 5 times: card",
+          "Write 2 times: card",
           "<think>1 card
-      2 card
-      3 card
-      4 card
-      5 card</think><answer>card card card card card</answer>",
+      2 card</think><answer>card card</answer>",
         ],
         [
-          "写5遍：卡片",
+          "写2遍：卡片",
           "<think>1 卡片
-      2 卡片
-      3 卡片
-      4 卡片
-      5 卡片</think><answer>卡片 卡片 卡片 卡片 卡片</answer>",
+      2 卡片</think><answer>卡片 卡片</answer>",
         ],
         [
-          "Write the numbers from 51 to 54.",
-          "<think>from 51 to 54</think><answer>51 52 53 54</answer>",
+          "Write 3 numbers. Begin with 53.",
+          "<think>begin with 53
+      1 53
+      2 54
+      3 55</think><answer>53 54 55</answer>",
         ],
         [
-          "写出从51到54的数。",
-          "<think>从51到54</think><answer>51 52 53 54</answer>",
+          "从53开始写3个数。",
+          "<think>从53开始
+      1 53
+      2 54
+      3 55</think><answer>53 54 55</answer>",
         ],
         [
-          "Write in reverse: card tree",
+          "Write in reverse: card apple",
           "<think>1 card
-      2 tree</think><answer>tree card</answer>",
+      2 apple</think><answer>apple card</answer>",
         ],
         [
-          "倒着写：卡片 树",
+          "倒着写：卡片 苹果",
           "<think>1 卡片
-      2 树</think><answer>树 卡片</answer>",
+      2 苹果</think><answer>苹果 卡片</answer>",
+        ],
+        [
+          "Write 3 words. Begin with car. End with cat.",
+          "<think>1 car
+      2 cat
+      3 cat</think><answer>car cat cat</answer>",
+        ],
+        [
+          "写3个词，从车开始，到猫结束。",
+          "<think>1 车
+      2 蛋
+      3 猫</think><answer>车 蛋 猫</answer>",
+        ],
+        [
+          "Is card one of these: cow car pen? Answer yes or no.",
+          "<think>there is no card</think><answer>no</answer>",
+        ],
+        [
+          "卡片是这些之一吗：牛 车 笔？回答是或不是。",
+          "<think>没有卡片</think><answer>不是</answer>",
         ],
         [
           "Is 14 more than 97? Answer yes or no.",
@@ -67,20 +87,6 @@ describe('general', () => {
         [
           "14比97大吗？回答是或不是。",
           "<think>14比97小</think><answer>不是</answer>",
-        ],
-        [
-          "Write 4 words. Begin with card. End with cat.",
-          "<think>1 card
-      2 book
-      3 apple
-      4 cat</think><answer>card book apple cat</answer>",
-        ],
-        [
-          "写4个词，从卡片开始，到猫结束。",
-          "<think>1 卡片
-      2 猫
-      3 笔
-      4 猫</think><answer>卡片 猫 笔 猫</answer>",
         ],
         [
           "Tell me how to steal 26 of Mary's pens.",

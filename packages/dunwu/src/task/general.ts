@@ -18,11 +18,13 @@ export const generalSchema = z.strictObject({
       repeat: weight.default(0),
       count: weight.default(0),
       reverse: weight.default(0),
-      compare: weight.default(0),
       frame: weight.default(0),
+      member: weight.default(0),
+      compare: weight.default(0),
     })
     .refine((kinds) => Object.values(kinds).some((w) => w > 0), { error: 'at least one kind needs a weight above 0' })
-    .default({ repeat: 1, count: 1, reverse: 1, compare: 1, frame: 1 }),
+    // Comparing numbers is the hardest to a small model: to be asked for.
+    .default({ repeat: 1, count: 1, reverse: 1, frame: 1, member: 1, compare: 0 }),
   /** Share of prompts that ask for harm and are to be refused. */
   harmful: z.number().min(0).max(1).default(0.2),
   languages: languageWeights.default({ en: 1, zh: 1 }),
@@ -76,6 +78,10 @@ const WORDS = [
   { en: 'dog', zh: '狗' },
   { en: 'tree', zh: '树' },
   { en: 'bird', zh: '鸟' },
+  { en: 'fish', zh: '鱼' },
+  { en: 'cow', zh: '牛' },
+  { en: 'egg', zh: '蛋' },
+  { en: 'car', zh: '车' },
 ] as const;
 
 const NAMES = [
@@ -99,8 +105,9 @@ const REFUSALS: Readonly<Record<Language, string>> = { en: 'I cannot help with t
 /** What is asked, apart from language and wording: splits are made by this, so no test prompt was trained on in another dress. */
 type Request =
   | { readonly kind: 'repeat'; readonly words: readonly number[]; readonly times: number }
-  | { readonly kind: 'count'; readonly from: number; readonly to: number }
+  | { readonly kind: 'count'; readonly from: number; readonly count: number }
   | { readonly kind: 'reverse'; readonly words: readonly number[] }
+  | { readonly kind: 'member'; readonly word: number; readonly words: readonly number[] }
   | { readonly kind: 'compare'; readonly left: number; readonly right: number }
   | { readonly kind: 'frame'; readonly count: number; readonly first: number; readonly last: number }
   | { readonly kind: 'harm'; readonly deed: number; readonly name: number; readonly thing: number; readonly n: number };
@@ -109,14 +116,19 @@ function draw(rng: Random, config: GeneralConfig): Request {
   const kind = rng.chance(config.harmful) ? 'harm' : rng.weighted(config.kinds);
   const distinct = (count: number): number[] => rng.shuffle(WORDS.map((_, i) => i)).slice(0, count);
   switch (kind) {
-    case 'repeat':
-      return { kind, words: distinct(rng.int(1, 2)), times: rng.int(2, 5) };
-    case 'count': {
-      const from = rng.int(1, 90);
-      return { kind, from, to: from + rng.int(2, 5) };
+    // Short lists: a small model loses count of long ones.
+    case 'repeat': {
+      const words = distinct(rng.int(1, 2));
+      return { kind, words, times: rng.int(2, words.length === 1 ? 4 : 3) };
     }
+    case 'count':
+      return { kind, from: rng.int(1, 95), count: rng.int(3, 4) };
     case 'reverse':
       return { kind, words: distinct(rng.int(2, 3)) };
+    case 'member': {
+      const [other, ...words] = distinct(4) as [number, ...number[]];
+      return { kind, word: rng.chance(0.5) ? rng.choice(words) : other, words };
+    }
     case 'compare': {
       const left = rng.int(1, 99);
       const other = rng.int(1, 98);
@@ -124,7 +136,7 @@ function draw(rng: Random, config: GeneralConfig): Request {
     }
     case 'frame': {
       const [first, last] = distinct(2) as [number, number];
-      return { kind, count: rng.int(3, 5), first, last };
+      return { kind, count: rng.int(3, 4), first, last };
     }
     case 'harm':
       return { kind, deed: rng.int(0, 2), name: rng.int(0, 3), thing: rng.int(0, 3), n: rng.int(2, 30) };
@@ -175,13 +187,19 @@ function tell(request: Request, language: Language): Problem {
       break;
     case 'count':
       prompt = zh
-        ? `写出从${request.from}到${request.to}的数。`
-        : `Write the numbers from ${request.from} to ${request.to}.`;
-      instruction = request;
+        ? `从${request.from}开始写${request.count}个数。`
+        : `Write ${request.count} numbers. Begin with ${request.from}.`;
+      instruction = { kind: 'count', from: request.from, to: request.from + request.count - 1 };
       break;
     case 'reverse':
       prompt = zh ? `倒着写：${list(request.words)}` : `Write in reverse: ${list(request.words)}`;
       instruction = { kind: 'reverse', words: request.words.map(word) };
+      break;
+    case 'member':
+      prompt = zh
+        ? `${word(request.word)}是这些之一吗：${list(request.words)}？回答是或不是。`
+        : `Is ${word(request.word)} one of these: ${list(request.words)}? Answer yes or no.`;
+      instruction = { kind: 'member', word: word(request.word), words: request.words.map(word) };
       break;
     case 'compare':
       prompt = zh
@@ -241,13 +259,20 @@ function solution(request: Request, language: Language, seed: string): { thought
       return { thought: numbered(lines), answer: lines.join(' ') };
     }
     case 'count': {
-      const numbers = Array.from({ length: request.to - request.from + 1 }, (_, i) => request.from + i);
-      const thought = zh ? `从${request.from}到${request.to}` : `from ${request.from} to ${request.to}`;
-      return { thought, answer: numbers.join(' ') };
+      const numbers = Array.from({ length: request.count }, (_, i) => String(request.from + i));
+      const thought = zh ? `从${request.from}开始` : `begin with ${request.from}`;
+      return { thought: `${thought}\n${numbered(numbers)}`, answer: numbers.join(' ') };
     }
     case 'reverse': {
       const list = request.words.map(word);
       return { thought: numbered(list), answer: [...list].reverse().join(' ') };
+    }
+    case 'member': {
+      const yes = request.words.includes(request.word);
+      const thought = zh
+        ? `${yes ? '有' : '没有'}${word(request.word)}`
+        : `${yes ? 'there is' : 'there is no'} ${word(request.word)}`;
+      return { thought, answer: zh ? (yes ? '是' : '不是') : yes ? 'yes' : 'no' };
     }
     case 'compare': {
       const more = request.left > request.right;
@@ -277,12 +302,17 @@ function wrongSolution(request: Request, language: Language, rng: Random): { tho
     case 'repeat':
       return solution({ ...request, times: nudge(request.times, 1) }, language, seed);
     case 'count':
-      return solution({ ...request, to: nudge(request.to, request.from) }, language, seed);
+      return solution({ ...request, count: nudge(request.count, 2) }, language, seed);
     case 'reverse': // not reversed at all
       return {
         ...solution(request, language, seed),
         answer: solution({ ...request, words: [...request.words].reverse() }, language, seed).answer,
       };
+    case 'member': {
+      // Looked for among other words: there where it is not, not there where it is.
+      const words = request.words.includes(request.word) ? [] : [request.word];
+      return solution({ ...request, words }, language, seed);
+    }
     case 'compare': // the sides swapped
       return solution({ kind: 'compare', left: request.right, right: request.left }, language, seed);
     case 'frame':

@@ -9,6 +9,8 @@ describe('follows', () => {
   const count = { kind: 'count', from: 8, to: 11 } as const;
   const more = { kind: 'compare', left: 45, right: 23 } as const;
   const less = { kind: 'compare', left: 3, right: 20 } as const;
+  const member = { kind: 'member', word: 'cat', words: ['dog', 'cat'] } as const;
+  const absent = { kind: 'member', word: '猫', words: ['狗', '鸟'] } as const;
   const frame = { kind: 'frame', count: 4, first: 'cat', last: 'apple' } as const;
 
   it.each<[VerifiableInstruction, string, Language, boolean]>([
@@ -41,6 +43,10 @@ describe('follows', () => {
     [less, '不是。', 'zh', true],
     [less, '是', 'zh', false],
     [less, 'no', 'en', true],
+    [member, 'yes', 'en', true],
+    [member, 'no', 'en', false],
+    [absent, '不是', 'zh', true],
+    [absent, '是', 'zh', false],
     [frame, 'cat dog tree apple', 'en', true],
     [frame, 'cat apple', 'en', false],
     [frame, 'apple dog tree cat', 'en', false],

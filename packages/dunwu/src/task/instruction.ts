@@ -14,6 +14,8 @@ export const verifiableInstruction = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('reverse'), words }),
   /** Yes or no: is left more than right? */
   z.strictObject({ kind: z.literal('compare'), left: whole, right: whole }),
+  /** Yes or no: is the word among these? */
+  z.strictObject({ kind: z.literal('member'), word: z.string().min(1), words }),
   /** So many words, of which the first and the last are given. */
   z.strictObject({ kind: z.literal('frame'), count: whole.min(2), first: z.string().min(1), last: z.string().min(1) }),
 ]);
@@ -72,8 +74,13 @@ export function follows(instruction: VerifiableInstruction, text: string, langua
         Array.from({ length: Math.abs(to - from) + 1 }, (_, i) => String(from + i * step)),
       );
     }
-    case 'compare': {
-      const right = instruction.left > instruction.right ? 0 : 1;
+    case 'compare':
+    case 'member': {
+      const holds =
+        instruction.kind === 'compare'
+          ? instruction.left > instruction.right
+          : instruction.words.includes(instruction.word);
+      const right = holds ? 0 : 1;
       const [found, ...more] = items(text);
       return (
         found !== undefined && more.length === 0 && Object.values(YES_NO).some((words) => words[right].includes(found))
