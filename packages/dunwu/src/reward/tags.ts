@@ -52,15 +52,18 @@ export function chainOfThought(response: string): Span {
   return [begin, close ? close.start : response.length];
 }
 
-/** Where a response gives its result: in its answer tags, else after `</think>`, else everywhere. */
+/**
+ * Where a response gives its result: in its answer tags, else after `</think>`, else everywhere. Answer tags after the
+ * thought go before those within it, which only talk about an answer; of several the first counts. Never throws.
+ */
 export function finalSpan(response: string): Span {
   const tags = findTags(response);
-  const content = answerContents(tags).contents[0];
-  if (content !== undefined) return content;
-  return [tags.findLast((tag) => tag.name === '</think>')?.end ?? 0, response.length];
+  const thought = tags.findLast((tag) => tag.name === '</think>')?.end ?? 0;
+  const { contents } = answerContents(tags);
+  return contents.find(([start]) => start >= thought) ?? contents[0] ?? [thought, response.length];
 }
 
-/** The text of {@link finalSpan}. */
+/** The text of {@link finalSpan}: what the user is told. */
 export function finalPart(response: string): string {
   return response.slice(...finalSpan(response));
 }

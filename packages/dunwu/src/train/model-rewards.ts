@@ -1,4 +1,4 @@
-import { answerContents, findTags } from '../reward/tags.js';
+import { finalSpan } from '../reward/tags.js';
 import type { Part, Span } from '../reward/trace.js';
 import type { ScoredRollout } from './rollouts.js';
 
@@ -84,11 +84,7 @@ function partOf(name: string, score: number, read: Span): Part {
   };
 }
 
-/** The text that a model looked at: all of it, or the last answer, or what follows the thought. */
+/** The text that a model looked at. */
 function spanRead(reads: ResponseScorer['reads'], response: string): Span {
-  if (reads === 'whole') return [0, response.length];
-  const tags = findTags(response);
-  const answer = answerContents(tags).contents.at(-1);
-  const thought = tags.findLast(({ name }) => name === '</think>');
-  return answer ?? [thought?.end ?? 0, response.length];
+  return reads === 'whole' ? [0, response.length] : finalSpan(response);
 }
