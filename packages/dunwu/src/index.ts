@@ -61,6 +61,15 @@ export { chatDialogueTokens, type DialogueTokens, dialogueTokens, type LossMask 
 export { renderDocument, renderPrompt, SPECIAL_TOKENS } from './text/template.js';
 export { tokenOfTextEnd, tokenTextEnds } from './text/token-offsets.js';
 export { Tokenizer } from './text/tokenizer.js';
+export { vocabularyDifference } from './text/vocabulary.js';
+export { distillFromRows } from './train/distill.js';
+export {
+  type DistillFromRowsConfig,
+  type DistillOnPolicyConfig,
+  distillFromRowsConfig,
+  distillOnPolicyConfig,
+} from './train/distill-config.js';
+export { distillOnPolicy, type OnPolicyHost } from './train/distill-on-policy.js';
 export { type GrpoHost, grpo } from './train/grpo.js';
 export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
 export { addModelRewards, type ModelReward, type ResponseScorer } from './train/model-rewards.js';
@@ -78,4 +87,6 @@ export { pretrain } from './train/pretrain.js';
 export { type Rollout, type RolloutPlan, rollOut, type ScoredRollout, scoreRollouts } from './train/rollouts.js';
 export { sft } from './train/sft.js';
 export { type SftConfig, sftConfig } from './train/sft-config.js';
+export { liveTeacher, type Teacher } from './train/teacher.js';
+export { StoredTeacher, writeTeacherStore } from './train/teacher-store.js';
 export { Random } from './util/random.js';

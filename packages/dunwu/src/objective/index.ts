@@ -7,6 +7,15 @@ export {
   groupAdvantages,
 } from './advantage.js';
 export {
+  type DistillationConfig,
+  type Divergence,
+  distillationLoss,
+  distillationSchema,
+  divergencePerToken,
+  type TeacherTargets,
+  teacherTargets,
+} from './distillation.js';
+export {
   KL_ESTIMATOR_NAMES,
   KL_ESTIMATORS,
   type KlConfig,

@@ -38,6 +38,12 @@ export const kinds: readonly StageKind[] = [
     work: () => import('./stages/sft.js'),
   }),
   defineKind({
+    kind: 'distill',
+    summary: 'train a new, smaller model on what a teacher provides',
+    spec: () => import('./stages/distill.schema.js'),
+    work: () => import('./stages/distill.js'),
+  }),
+  defineKind({
     kind: 'sample',
     summary: 'draw responses from a model and keep those that pass the rules',
     spec: () => import('./stages/sample.schema.js'),

@@ -11,6 +11,14 @@ export const heldOutSchema = z.strictObject({
   rows: z.int().positive(),
 });
 
+/**
+ * Fine-tuning data are few and alike: by default the experts' selection biases stay as pretraining left them
+ * (DeepSeek-V3 stops them, too, for its last tokens: arXiv 2412.19437, section 4.2).
+ */
+export const tuningBalance = balanceSchema
+  .extend({ bias_update_speed: z.number().nonnegative().default(0) })
+  .prefault({});
+
 /** What training on dialogue rows needs, whatever its loss. */
 export const dialogueTrainingConfig = z.strictObject({
   /** Times the rows are gone through, in another order each time. One of `epochs` and `steps`. */
@@ -29,11 +37,7 @@ export const dialogueTrainingConfig = z.strictObject({
   schedule: scheduleSchema.prefault({ kind: 'cosine' }),
   /** Largest gradient norm. */
   clip_grad: z.number().positive().default(1),
-  /**
-   * Fine-tuning data are few and alike: by default the experts' selection biases stay as pretraining left them
-   * (DeepSeek-V3 stops them, too, for its last tokens: arXiv 2412.19437, section 4.2).
-   */
-  balance: balanceSchema.extend({ bias_update_speed: z.number().nonnegative().default(0) }).prefault({}),
+  balance: tuningBalance,
   validation: heldOutSchema.optional(),
   save_every: z.int().positive().default(100),
 });

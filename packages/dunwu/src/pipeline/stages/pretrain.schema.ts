@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { packingSchema } from '../../data/packing.js';
 import { sourceSchema } from '../../data/source.js';
-import { deepseekV3Schema, deepseekV3Shape } from '../../model/config.js';
+import { deepseekV3Shape } from '../../model/config.js';
 import { pretrainConfig } from '../../train/pretrain-config.js';
 import { stageName } from './common.schema.js';
+import { checkModelShape } from './model-shape.schema.js';
 
 export const schema = pretrainConfig
   .extend({
@@ -20,10 +21,7 @@ export const schema = pretrainConfig
     model: deepseekV3Shape,
   })
   .superRefine((config, context) => {
-    const whole = deepseekV3Schema.safeParse({ ...config.model, vocab_size: 8 });
-    for (const { path, message } of whole.error?.issues ?? []) {
-      context.addIssue({ code: 'custom', path: ['model', ...path], message });
-    }
+    checkModelShape(config.model, ['model'], context);
     const { max_position_embeddings: limit } = config.model;
     if (config.packing.time > limit) {
       context.addIssue({

@@ -4,14 +4,13 @@ import { manualSeed } from '@dunwu/torch';
 import { Loader } from '../../data/loader.js';
 import { createSource } from '../../data/source.js';
 import { saveModel } from '../../model/checkpoint.js';
-import { parseConfig } from '../../model/config.js';
-import { DeepseekModel } from '../../model/deepseek.js';
 import { createTask } from '../../task/registry.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { pretrain } from '../../train/pretrain.js';
 import { useCompute } from '../compute.js';
 import { encodeDocument } from '../documents.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
+import { newModel, parameterCount } from './new-model.js';
 import type { PretrainStage } from './pretrain.schema.js';
 
 /** Trains a base model from nothing on the corpus. */
@@ -32,20 +31,8 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
     pad,
   });
   manualSeed(ctx.seed);
-  const model = new DeepseekModel(
-    parseConfig(
-      {
-        ...config.model,
-        vocab_size: tokenizer.vocab_size,
-        bos_token_id: tokenizer.special_id('bos'),
-        eos_token_id: tokenizer.special_id('eos'),
-        pad_token_id: pad,
-      },
-      `stage '${ctx.name}', key model`,
-    ),
-  );
-  const parameters = model.parameters().reduce((sum, { tensor }) => sum + tensor.numel, 0);
-  ctx.log(`${ctx.name}: a model of ${(parameters / 1e6).toFixed(2)} M parameters, vocabulary ${tokenizer.vocab_size}`);
+  const model = newModel(ctx, config.model, tokenizer, 'model');
+  const parameters = parameterCount(model);
   try {
     const { outcome, tokens, flops } = await pretrain(ctx, model, loader, config);
     if (outcome === 'interrupted') throw new Interrupted();

@@ -1,0 +1,12 @@
+import type { z } from 'zod';
+import { deepseekV3Schema, type deepseekV3Shape } from '../../model/config.js';
+
+type Shape = z.output<typeof deepseekV3Shape>;
+
+/** What a recipe says of a model, checked as a whole: issues at `path`. */
+export function checkModelShape(shape: Shape, path: readonly string[], context: z.core.$RefinementCtx): void {
+  const whole = deepseekV3Schema.safeParse({ ...shape, vocab_size: 8 });
+  for (const issue of whole.error?.issues ?? []) {
+    context.addIssue({ code: 'custom', path: [...path, ...issue.path], message: issue.message });
+  }
+}
