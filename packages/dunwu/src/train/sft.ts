@@ -20,8 +20,8 @@ export interface SftHost extends LoopHost {
  * Every row keeps to itself in a packed batch: the numbers are those of rows computed one by one. The model is changed
  * in place.
  *
- * Metrics: those of pretraining, `epoch` (times gone through, with its fraction), `targets` (tokens trained on in the
- * step) and, where rows are held out, `validation_loss`.
+ * Metrics: those of pretraining, `epoch` (times gone through, with its fraction) and, where rows are held out,
+ * `validation_loss`.
  *
  * @param rows tokens with their loss masks; every one fits `packing.time` + 1 tokens
  * @throws Error when a row does not fit, or nothing is left to train on.
