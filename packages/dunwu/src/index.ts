@@ -5,6 +5,7 @@
 export { type DialogueFile, type DialogueRow, readDialogues } from './data/dialogues.js';
 export { readParquet } from './data/parquet.js';
 export { type WorkedDialogue, workedDialogues } from './data/worked-dialogues.js';
+export { type Calibration, calibration, type Forecast, type ReliabilityBin } from './eval/calibration.js';
 export {
   type EvaluatedSample,
   type EvaluateOptions,
@@ -28,6 +29,7 @@ export {
 export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
 export { type DeepseekV3Config, parseConfig, readConfig } from './model/config.js';
 export { DeepseekModel, type ModelInput, type ModelOutput } from './model/deepseek.js';
+export { loadScalarModel, ScalarModel, saveScalarModel } from './model/scalar-model.js';
 export * from './objective/index.js';
 export { type Comparison, compareRuns, readRun } from './pipeline/compare.js';
 export { type Accepted, acceptedOf, dialogueRow } from './pipeline/curation/curate.js';
@@ -84,6 +86,14 @@ export {
   updatePolicy,
 } from './train/policy-update.js';
 export { pretrain } from './train/pretrain.js';
+export {
+  type LabelExample,
+  type PairExample,
+  type RewardEvaluation,
+  type RewardExamples,
+  trainRewardModel,
+} from './train/reward-model.js';
+export { type RewardModelConfig, rewardModelConfig } from './train/reward-model-config.js';
 export { type Rollout, type RolloutPlan, rollOut, type ScoredRollout, scoreRollouts } from './train/rollouts.js';
 export { sft } from './train/sft.js';
 export { type SftConfig, sftConfig } from './train/sft-config.js';

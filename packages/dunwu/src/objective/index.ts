@@ -30,6 +30,7 @@ export { exactKl, type KlLabRow, type KlLabSettings, klLab, LAB_ESTIMATORS } fro
 export { type LanguageModelLossOptions, languageModelLoss } from './language-model.js';
 export { combineMetrics, type Metric, type Metrics, type Objective } from './metrics.js';
 export { type PolicyLossConfig, type PolicyLossInputs, policyLoss, policyLossSchema } from './policy-loss.js';
+export { type PreferenceLossOptions, preferenceLoss, safetyLoss } from './preference.js';
 export {
   type GrpoAdvantageConfig,
   grpoAdvantageSchema,

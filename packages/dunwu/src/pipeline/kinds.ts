@@ -55,6 +55,12 @@ export const kinds: readonly StageKind[] = [
     spec: () => import('./stages/preferences.schema.js'),
     work: () => import('./stages/preferences.js'),
   }),
+  defineKind({
+    kind: 'reward-model',
+    summary: 'learn a reward model from preference pairs or safety labels',
+    spec: () => import('./stages/reward-model.schema.js'),
+    work: () => import('./stages/reward-model.js'),
+  }),
 ];
 
 /** The recipe's `task` block. */

@@ -4,6 +4,13 @@ export { findNumbers, type NumberToken, readNumber, sameNumber } from './number.
 export { RewardProgram, type RewardProgramConfig, rewardProgramConfig } from './program.js';
 export { type Readability, readability, readabilityParts } from './readability.js';
 export { type Repetition, repetition } from './repetition.js';
+export {
+  type PromptedResponse,
+  RewardModel,
+  type RewardModelKind,
+  type RewardModelReads,
+  rewardTokens,
+} from './reward-model.js';
 export { type AccuracyOptions, accuracyRule } from './rules/accuracy.js';
 export { formatRule } from './rules/format.js';
 export { RULE_NAMES, RULES, type RuleDefinition, type RuleName, ruleNames } from './rules/index.js';

@@ -13,7 +13,8 @@ export interface FlopCount {
   training(context: number): number;
 }
 
-export function countFlops(config: DeepseekV3Config): FlopCount {
+/** @param outputs numbers that the head gives for a token: the vocabulary, or 1 of a reward model or value function */
+export function countFlops(config: DeepseekV3Config, outputs = config.vocab_size): FlopCount {
   const heads = config.num_attention_heads;
   const queryWidth = config.qk_nope_head_dim + config.qk_rope_head_dim;
   const { hidden_size: hidden, kv_lora_rank: rank, q_lora_rank: queryRank, v_head_dim: valueWidth } = config;
@@ -32,7 +33,7 @@ export function countFlops(config: DeepseekV3Config): FlopCount {
   const denseLayers = Math.min(config.first_k_dense_replace, config.num_hidden_layers);
   const layers = config.num_hidden_layers;
   const activeParameters =
-    layers * attention + denseLayers * dense + (layers - denseLayers) * sparse + hidden * config.vocab_size;
+    layers * attention + denseLayers * dense + (layers - denseLayers) * sparse + hidden * outputs;
   const forward = (context: number): number =>
     2 * activeParameters + 2 * layers * heads * (queryWidth + valueWidth) * context;
   return { activeParameters, forward, training: (context) => 3 * forward(context) };
