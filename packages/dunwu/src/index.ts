@@ -85,6 +85,8 @@ export {
   responseLogprobs,
   updatePolicy,
 } from './train/policy-update.js';
+export { type PpoHost, type PpoModels, ppo } from './train/ppo.js';
+export { type PpoConfig, ppoConfig } from './train/ppo-config.js';
 export { pretrain } from './train/pretrain.js';
 export {
   type LabelExample,
@@ -99,4 +101,5 @@ export { sft } from './train/sft.js';
 export { type SftConfig, sftConfig } from './train/sft-config.js';
 export { liveTeacher, type Teacher } from './train/teacher.js';
 export { StoredTeacher, writeTeacherStore } from './train/teacher-store.js';
+export { responseValues, updateValues, type ValueOutput } from './train/value-update.js';
 export { Random } from './util/random.js';

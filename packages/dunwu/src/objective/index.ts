@@ -15,6 +15,7 @@ export {
   type TeacherTargets,
   teacherTargets,
 } from './distillation.js';
+export { explainedVariance, type GaeConfig, type GaeResult, gae, gaeSchema, whiten } from './gae.js';
 export {
   KL_ESTIMATOR_NAMES,
   KL_ESTIMATORS,
@@ -39,3 +40,5 @@ export {
   processAdvantages,
   type SteppedOutput,
 } from './process-advantage.js';
+export { tokenRewards } from './token-rewards.js';
+export { type ValueLossInputs, type ValueLossOptions, valueLoss } from './value-loss.js';

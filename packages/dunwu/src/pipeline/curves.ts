@@ -124,7 +124,7 @@ export function stageCharts(curves: StageCurves, language: ReportLanguage): Name
   const reinforced = curves.series.has('reward');
   if (!reinforced) add('loss', [panel(words.loss, /(^|\/|_)loss$/), panel(words.margin, /(^|\/)margin(\/mean)?$/)]);
   add('reward', [
-    panel(words.reward, /^rewards?(\/(?!std|min|max)[^/]+)?$/),
+    panel(words.reward, /^(score|rewards?(\/(?!std|min|max)[^/]+)?)$/),
     panel(words.accuracy, /^(?!rewards?\/)(.*[/_])?accuracy(\/|$)/),
     panel(words.language, /^(?!rewards?\/)(.*\/)?language_consistency$/),
   ]);

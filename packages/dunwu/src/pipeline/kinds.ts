@@ -61,6 +61,12 @@ export const kinds: readonly StageKind[] = [
     spec: () => import('./stages/reward-model.schema.js'),
     work: () => import('./stages/reward-model.js'),
   }),
+  defineKind({
+    kind: 'ppo',
+    summary: 'RLHF: reinforcement learning against a reward model, with a value function',
+    spec: () => import('./stages/ppo.schema.js'),
+    work: () => import('./stages/ppo.js'),
+  }),
 ];
 
 /** The recipe's `task` block. */

@@ -6,6 +6,7 @@ import { mayGiveSteps } from '../reward/rules/index.js';
 import { samplingSchema } from '../rollout/sampling-config.js';
 import { optimizerSchema } from './optimizer-config.js';
 import { scheduleSchema } from './schedule.js';
+import { validationSchema } from './validation-config.js';
 
 /** Every symbol of the formula by name (DeepSeekMath, arXiv 2402.03300, eq. 3; DeepSeek-R1, arXiv 2501.12948, eq. 1). */
 export const grpoConfig = z
@@ -38,15 +39,7 @@ export const grpoConfig = z
     /** Tokens computed at one time; bounds memory, changes results by rounding only. */
     micro_batch_tokens: z.number().int().positive().default(8192),
     save_every: z.number().int().positive().default(10),
-    /** Greedy accuracy on n problems of the validation split every so many rollouts; also of `samples` sampled ones. */
-    validation: z
-      .strictObject({
-        every: z.number().int().positive(),
-        n: z.number().int().positive(),
-        /** Samples a problem at temperature 1; 0 leaves them out. */
-        samples: z.number().int().nonnegative().default(0),
-      })
-      .optional(),
+    validation: validationSchema.optional(),
   })
   .superRefine((config, context) => {
     if (config.mini_batches > config.questions_per_step) {

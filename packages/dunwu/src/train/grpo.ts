@@ -1,4 +1,3 @@
-import { evaluate } from '../eval/evaluate.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
 import { DeepseekModel } from '../model/deepseek.js';
 import { groupAdvantages } from '../objective/advantage.js';
@@ -19,6 +18,7 @@ import { inGroups, rollOut, rolloutMetrics, rolloutTokens, type ScoredRollout, s
 import { scheduleFactor } from './schedule.js';
 import { loadTrainingState, saveTrainingState } from './state.js';
 import { steppedOutput } from './stepped-output.js';
+import { validationMetrics } from './validation.js';
 
 /** One line for samples/<stage>.jsonl. */
 export interface GrpoSampleRow {
@@ -323,25 +323,7 @@ class GrpoTrainer {
       'time/tokens_per_s': (made.new / (updated - started)) * 1000,
       'time/rss_bytes': process.memoryUsage.rss(),
     };
-    if (config.validation !== undefined && n % config.validation.every === 0) {
-      const { evaluation } = await evaluate(
-        this.policy,
-        this.tokenizer,
-        this.task.fixed('validation', config.validation.n),
-        {
-          samples: config.validation.samples,
-          maxTokens: config.sampling.max_tokens,
-          seed: host.seed,
-        },
-      );
-      metrics['validation/accuracy'] = evaluation.accuracy;
-      metrics['validation/format'] = evaluation.format;
-      if (evaluation.sampled !== undefined) {
-        metrics['validation/sampled/accuracy'] = evaluation.sampled.accuracy;
-        metrics['validation/sampled/language_consistency'] = evaluation.sampled.language_consistency;
-      }
-      metrics['time/validation_s'] = (performance.now() - updated) / 1000;
-    }
+    Object.assign(metrics, await validationMetrics(this.policy, this.tokenizer, this.task, config, host.seed, n));
     return {
       metrics,
       show: {
