@@ -72,6 +72,8 @@ export {
   distillOnPolicyConfig,
 } from './train/distill-config.js';
 export { distillOnPolicy, type OnPolicyHost } from './train/distill-on-policy.js';
+export { type DpoPair, type DpoSummary, dpo } from './train/dpo.js';
+export { type DpoConfig, dpoConfig } from './train/dpo-config.js';
 export { type GrpoHost, grpo } from './train/grpo.js';
 export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
 export { addModelRewards, type ModelReward, type ResponseScorer } from './train/model-rewards.js';

@@ -15,6 +15,7 @@ export {
   type TeacherTargets,
   teacherTargets,
 } from './distillation.js';
+export { type DpoInputs, type DpoOptions, dpoLoss } from './dpo.js';
 export { explainedVariance, type GaeConfig, type GaeResult, gae, gaeSchema, whiten } from './gae.js';
 export {
   KL_ESTIMATOR_NAMES,

@@ -67,6 +67,12 @@ export const kinds: readonly StageKind[] = [
     spec: () => import('./stages/ppo.schema.js'),
     work: () => import('./stages/ppo.js'),
   }),
+  defineKind({
+    kind: 'dpo',
+    summary: 'learn from preference pairs directly, without a reward model',
+    spec: () => import('./stages/dpo.schema.js'),
+    work: () => import('./stages/dpo.js'),
+  }),
 ];
 
 /** The recipe's `task` block. */

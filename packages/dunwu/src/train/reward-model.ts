@@ -1,18 +1,14 @@
-import { scope, type Tensor, tensor } from '@dunwu/torch';
-import { ShuffledRows } from '../data/shuffled-rows.js';
+import { type Tensor, tensor } from '@dunwu/torch';
 import { type Calibration, calibration, type Forecast } from '../eval/calibration.js';
 import type { ScalarModel } from '../model/scalar-model.js';
-import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
+import type { Objective } from '../objective/metrics.js';
 import { preferenceLoss, safetyLoss } from '../objective/preference.js';
 import { sequenceScores } from '../reward/reward-model.js';
 import { Random } from '../util/random.js';
 import { countFlops } from './flops.js';
-import { checkGradient } from './gradient.js';
-import { type LoopHost, trainingLoop } from './loop.js';
-import { Optimizer } from './optimizer.js';
 import type { RewardModelConfig } from './reward-model-config.js';
+import { type RowTrainingHost, trainOnRows } from './row-training.js';
 import { loadScalarTrainingState, saveScalarTrainingState } from './scalar-state.js';
-import { scheduleFactor } from './schedule.js';
 
 /** Tokens of two responses to one prompt (with the prompt), the better one first. */
 export interface PairExample {
@@ -49,10 +45,6 @@ export interface RewardEvaluation {
   readonly calibration: Calibration;
 }
 
-export interface RewardModelHost extends LoopHost {
-  readonly seed: number;
-}
-
 export interface RewardModelSummary {
   readonly outcome: 'done' | 'interrupted';
   readonly tokens: number;
@@ -79,14 +71,13 @@ const CENTRED_ON = 512;
  * model is changed in place. Of a preference model only differences are learnt, so at the end its bias is set so that
  * the mean score of the responses trained on is 0 (there the same is done with demonstrations).
  *
- * Metrics: `loss`, `accuracy`, `margin`, mean scores (`score/chosen`, `score/rejected` or `score/safe`,
- * `score/unsafe`), `grad_norm`, `learning_rate`, `epoch`, `tokens`, `flops`; every `evaluate_every` steps and at the end
- * `held_out/loss`, `held_out/accuracy`, `held_out/margin`, `held_out/calibration_error`.
+ * Metrics: those of row-training.ts with `loss`, `accuracy`, `margin`, mean scores (`score/chosen`, `score/rejected` or
+ * `score/safe`, `score/unsafe`), and `held_out/loss`, `/accuracy`, `/margin`, `/calibration_error`.
  *
  * @throws Error when there is nothing to train on, or the gradient is not finite.
  */
 export async function trainRewardModel(
-  host: RewardModelHost,
+  host: RowTrainingHost,
   model: ScalarModel,
   data: RewardExamples,
   config: RewardModelConfig,
@@ -97,24 +88,14 @@ export async function trainRewardModel(
 }
 
 async function train<E extends { readonly prompt: string }>(
-  host: RewardModelHost,
+  host: RowTrainingHost,
   model: ScalarModel,
   examples: readonly E[],
   config: RewardModelConfig,
   judging: Judging<E>,
 ): Promise<RewardModelSummary> {
-  const { training, heldOut } = splitByPrompt(examples, config.held_out, new Random(`${host.seed}/held out`));
-  if (training.length === 0) {
-    throw new Error(`${examples.length} rows, of which held_out keeps ${heldOut.length}: nothing is left to train on`);
-  }
-  const steps = Math.ceil((training.length * config.epochs) / config.batch);
-  const source = new ShuffledRows(training, { seed: host.seed, epochs: config.epochs });
-  const optimizer = new Optimizer(model.parameters(), config.optimizer);
   const flopCount = countFlops(model.trunk.config, 1);
-  let tokens = 0;
-  let flops = 0;
-
-  const evaluate = (): RewardEvaluation => {
+  const evaluate = (heldOut: readonly E[]): RewardEvaluation => {
     const sequences = heldOut.map(judging.sequences);
     const scores = sequenceScores(model, sequences.flat(), config.micro_batch_tokens);
     const grouped: number[][] = [];
@@ -125,102 +106,29 @@ async function train<E extends { readonly prompt: string }>(
     }
     return judging.evaluate(grouped, heldOut);
   };
-
-  const step = async (n: number) => {
-    const started = performance.now();
-    const batch: E[] = [];
-    for (let row = source.next(); row !== undefined; row = source.next()) {
-      batch.push(row);
-      if (batch.length === config.batch) break;
-    }
-    optimizer.zeroGrad();
-    let made = 0;
-    const measured = scope(() => {
-      const collected: Metrics[] = [];
-      for (const micro of examplesInParts(batch, judging.sequences, config.micro_batch_tokens)) {
-        const sequences = micro.flatMap(judging.sequences);
-        const metrics = scope(() => {
-          const objective = judging.objective(model.last(sequences), micro, batch.length);
-          objective.loss.backward();
-          return objective.metrics;
-        });
-        collected.push(metrics);
-        for (const { length } of sequences) {
-          made += length;
-          flops += length * flopCount.training(length / 2);
-        }
-      }
-      return combineMetrics(collected);
-    });
-    tokens += made;
-    const gradNorm = optimizer.clip(config.clip_grad);
-    checkGradient(gradNorm, n);
-    const factor = scheduleFactor(config.schedule, n, steps);
-    optimizer.step(factor);
-    const trained = performance.now();
-    const metrics: Record<string, number> = {
-      ...finite({ margin: margin(measured), ...measured }),
-      grad_norm: gradNorm,
-      learning_rate: config.optimizer.learning_rate * factor,
-      epoch: source.state.epoch + source.state.at / training.length,
-      tokens,
-      flops,
-    };
-    if (heldOut.length > 0 && (n % config.evaluate_every === 0 || n === steps)) {
-      const found = evaluate();
-      Object.assign(
-        metrics,
-        finite({
-          'held_out/loss': found.loss,
-          'held_out/accuracy': found.accuracy,
-          'held_out/margin': found.margin,
-          'held_out/calibration_error': found.calibration.error,
-        }),
-      );
-      metrics['time/held_out_s'] = (performance.now() - trained) / 1000;
-    }
-    metrics['time/step_s'] = (trained - started) / 1000;
-    metrics['time/tokens_per_s'] = (made / (trained - started)) * 1000;
-    metrics['time/rss_bytes'] = process.memoryUsage.rss();
-    return {
-      metrics,
-      show: { loss: metrics.loss as number, accuracy: metrics.accuracy as number },
-      amount: tokens,
-    };
+  const { outcome, tokens, flops, training, heldOut } = await trainOnRows(host, examples, config, {
+    label: 'reward model',
+    parameters: model.parameters(),
+    sequences: judging.sequences,
+    objective: (rows, rowsInBatch) => judging.objective(model.last(rows.flatMap(judging.sequences)), rows, rowsInBatch),
+    derive: (measured) => ({ margin: labelMargin(measured) }),
+    measure: (rows) => {
+      const { loss, accuracy, margin, calibration: reliability } = evaluate(rows);
+      return { loss, accuracy, margin, calibration_error: reliability.error };
+    },
+    flops: (length) => flopCount.training(length / 2),
+    save: (dir, optimizer, plain) => saveScalarTrainingState(dir, model, optimizer, plain),
+    load: (dir, optimizer) => loadScalarTrainingState(dir, model, optimizer),
+  });
+  const done = outcome === 'done';
+  if (done && config.rows === 'preference') centre(model, training, judging, config, host.seed);
+  return {
+    outcome,
+    tokens,
+    flops,
+    trained: training.length,
+    heldOut: done && heldOut.length > 0 ? evaluate(heldOut) : null,
   };
-
-  try {
-    const outcome = await trainingLoop(host, {
-      label: 'reward model',
-      steps,
-      saveEvery: config.save_every,
-      unit: 'tokens',
-      step,
-      save: (dir) => saveScalarTrainingState(dir, model, optimizer, { source: source.state, tokens, flops }),
-      load: (dir) => {
-        const state = loadScalarTrainingState(dir, model, optimizer) as {
-          source: unknown;
-          tokens: number;
-          flops: number;
-        };
-        source.restore(state.source);
-        tokens = state.tokens;
-        flops = state.flops;
-        return tokens;
-      },
-    });
-    const done = outcome === 'done';
-    if (done && config.rows === 'preference') centre(model, training, judging, config, host.seed);
-    return {
-      outcome,
-      tokens,
-      flops,
-      trained: training.length,
-      heldOut: done && heldOut.length > 0 ? evaluate() : null,
-    };
-  } finally {
-    optimizer.dispose();
-  }
 }
 
 /** The mean score of the responses trained on becomes 0. */
@@ -234,58 +142,6 @@ function centre<E>(
   const order = new Random(`${seed}/centre`).shuffle(training.map((_, i) => i));
   const looked = order.slice(0, CENTRED_ON).flatMap((i) => sequences(training[i] as E));
   model.shift(-mean(sequenceScores(model, looked, micro_batch_tokens)));
-}
-
-/**
- * Rows held out and rows trained on. All rows of a prompt fall on the same side, so that no prompt is measured on that
- * was learnt; prompts are held out, in random order, until `share` of the rows is. Both keep the rows' order.
- */
-export function splitByPrompt<E extends { readonly prompt: string }>(
-  rows: readonly E[],
-  share: number,
-  rng: Random,
-): { training: E[]; heldOut: E[] } {
-  const counts = new Map<string, number>();
-  for (const { prompt } of rows) counts.set(prompt, (counts.get(prompt) ?? 0) + 1);
-  const wanted = share === 0 ? 0 : Math.max(1, Math.round(share * rows.length));
-  const out = new Set<string>();
-  let held = 0;
-  for (const prompt of rng.shuffle([...counts.keys()])) {
-    if (held >= wanted) break;
-    out.add(prompt);
-    held += counts.get(prompt) as number;
-  }
-  return {
-    training: rows.filter(({ prompt }) => !out.has(prompt)),
-    heldOut: rows.filter(({ prompt }) => out.has(prompt)),
-  };
-}
-
-/** Splits examples so that no part, filled up to its longest row, has more positions than `limit`; one at least. */
-export function examplesInParts<E>(
-  examples: readonly E[],
-  sequences: (example: E) => readonly (readonly number[])[],
-  limit: number,
-): E[][] {
-  const measured = examples.map((example) => {
-    const lengths = sequences(example).map(({ length }) => length);
-    return { example, rows: lengths.length, longest: Math.max(...lengths) };
-  });
-  const parts: E[][] = [];
-  let current: E[] = [];
-  let rows = 0;
-  // Stable, and by length: little is filled up, and the longest so far is the last.
-  for (const one of measured.sort((a, b) => a.longest - b.longest)) {
-    if (current.length > 0 && (rows + one.rows) * one.longest > limit) {
-      parts.push(current);
-      current = [];
-      rows = 0;
-    }
-    current.push(one.example);
-    rows += one.rows;
-  }
-  if (current.length > 0) parts.push(current);
-  return parts;
 }
 
 const pairs = (labelSmoothing: number): Judging<PairExample> => ({
@@ -339,10 +195,5 @@ const logSigmoid = (x: number): number => Math.min(x, 0) - Math.log1p(Math.exp(-
 const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
 
 /** Of labels: the mean score of the safe less that of the unsafe. Pairs have theirs from the loss. */
-const margin = (measured: Readonly<Record<string, number>>): number =>
+const labelMargin = (measured: Readonly<Record<string, number>>): number =>
   (measured['score/safe'] ?? Number.NaN) - (measured['score/unsafe'] ?? Number.NaN);
-
-/** Without what is NaN: a mean over nothing. */
-function finite(metrics: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(Object.entries(metrics).filter(([, value]) => !Number.isNaN(value)));
-}
