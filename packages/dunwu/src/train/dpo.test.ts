@@ -1,4 +1,4 @@
-import { noGrad, scope, tokenLogprobs } from '@dunwu/torch';
+import { liveTensors, noGrad, scope, tokenLogprobs } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { DeepseekModel } from '../model/deepseek.js';
 import { ids, tinyModel } from '../model/testing/tiny.js';
@@ -38,7 +38,8 @@ const model = (seed: number): DeepseekModel => {
   models.push(made);
   return made;
 };
-const weightsOf = (one: DeepseekModel) => one.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
+const weightsOf = (one: DeepseekModel) =>
+  scope(() => one.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
 
 async function train(overrides: Record<string, unknown> = {}, host = new TestHost(), policy = model(81)) {
   hosts.push(host);
@@ -99,6 +100,13 @@ describe('learning', () => {
     };
     expect(await moved(2)).toBeLessThan((await moved(0.05)) / 1.5);
   });
+});
+
+it('nothing is left behind', async () => {
+  const before = liveTensors();
+  await train();
+  for (const one of models.splice(0)) one.dispose();
+  expect(liveTensors()).toBe(before);
 });
 
 describe('the same numbers', () => {

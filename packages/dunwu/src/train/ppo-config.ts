@@ -40,7 +40,7 @@ export const ppoConfig = z
       .strictObject({
         /** Which model the value function begins as: the reward model (InstructGPT), or the policy with a fresh head. */
         init: z.enum(['reward-model', 'policy']).default('reward-model'),
-        /** ε: how far a token's value may move in one update before its gradient ends; `none` clips nothing. */
+        /** ε, in units of the score: how far a token's value may move in one rollout's updates before its gradient ends. */
         clip: z.union([z.literal('none'), z.number().positive()]).default(0.2),
         /** Default: the policy's. */
         optimizer: optimizerSchema.optional(),

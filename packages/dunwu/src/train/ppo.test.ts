@@ -1,4 +1,4 @@
-import { manualSeed } from '@dunwu/torch';
+import { liveTensors, manualSeed, scope } from '@dunwu/torch';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../model/config.js';
 import { DeepseekModel } from '../model/deepseek.js';
@@ -8,7 +8,7 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import type { ResponseScorer } from './model-rewards.js';
 import { type PpoSampleRow, ppo } from './ppo.js';
 import { type PpoConfig, ppoConfig } from './ppo-config.js';
-import { TestHost } from './testing/host.js';
+import { type MetricRow, TestHost } from './testing/host.js';
 import { pickBase, pickTask } from './testing/pick.js';
 
 let tokenizer: Tokenizer;
@@ -60,7 +60,7 @@ async function train(
   const value = new ScalarModel(copyOf(from));
   await ppo(host, { policy, reference, value, rewardModel }, tokenizer, pickTask('3'), config(overrides));
   const weightsOf = (model: DeepseekModel | ScalarModel) =>
-    model.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
+    scope(() => model.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
   const weights = { policy: weightsOf(policy), value: weightsOf(value), reference: weightsOf(reference) };
   for (const model of [policy, reference, value]) model.dispose();
   return { host, weights };
@@ -182,8 +182,23 @@ describe('the same numbers', () => {
     expect([...stopped.host.timeless(), ...resumed.host.timeless()]).toEqual(whole.host.timeless());
     expect([...stopped.host.sampled, ...resumed.host.sampled]).toEqual(whole.host.sampled);
     expect(resumed.weights).toEqual(whole.weights);
-    expect(whole.weights.reference).toEqual(base.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
+    expect(whole.weights.reference).toEqual(
+      scope(() => base.parameters().flatMap(({ tensor }) => tensor.detach().numbers())),
+    );
   });
+});
+
+it('a step leaves no tensor behind', async () => {
+  const live: number[] = [];
+  class Counting extends TestHost {
+    override metrics(step: number, values: MetricRow): void {
+      live.push(liveTensors());
+      super.metrics(step, values);
+    }
+  }
+  await train({ steps: 5, questions_per_step: 6, mini_batches: 2 }, { host: new Counting() });
+  // The collector may take away what was left before; nothing may be added.
+  for (let step = 1; step < 5; step++) expect(live[step]).toBeLessThanOrEqual(live[step - 1] as number);
 });
 
 describe('errors', () => {

@@ -1,4 +1,4 @@
-import { manualSeed } from '@dunwu/torch';
+import { liveTensors, manualSeed, scope } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ScalarModel } from '../model/scalar-model.js';
 import { tinyModel } from '../model/testing/tiny.js';
@@ -63,7 +63,7 @@ async function train(
 ) {
   hosts.push(host);
   const summary = await trainRewardModel(host, model, data, config(overrides));
-  const weights = model.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
+  const weights = scope(() => model.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
   return { summary, host, model, weights };
 }
 
@@ -110,6 +110,13 @@ describe('learning', () => {
     expect(margin).toBeLessThan((sure.summary.heldOut?.margin as number) / 1.5);
     expect(margin).toBeGreaterThan(0.4); // its least loss is at log(0.7/0.3) = 0.85
   });
+});
+
+it('nothing is left behind', async () => {
+  const before = liveTensors();
+  await train(PAIRS);
+  for (const one of models.splice(0)) one.dispose();
+  expect(liveTensors()).toBe(before);
 });
 
 describe('the same numbers', () => {
