@@ -48,3 +48,17 @@ export function rewardModelOf(ctx: StageContext, stage: string): LoadedRewardMod
     throw error;
   }
 }
+
+/** What a stage loads and disposes at its end, whatever happened. */
+export class Owned {
+  readonly #all: { dispose(): void }[] = [];
+
+  add<T extends { dispose(): void }>(one: T): T {
+    this.#all.push(one);
+    return one;
+  }
+
+  dispose(): void {
+    for (const one of this.#all) one.dispose();
+  }
+}

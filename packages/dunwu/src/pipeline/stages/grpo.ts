@@ -4,25 +4,34 @@ import { Tokenizer } from '../../text/tokenizer.js';
 import { grpo } from '../../train/grpo.js';
 import { useCompute } from '../compute.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
-import { modelOf, taskOf } from './common.js';
+import { modelOf, Owned, rewardModelOf, taskOf } from './common.js';
 import type { GrpoStage } from './grpo.schema.js';
 import { copyTokenizer } from './pretrain.js';
 
-/** R1-Zero: reinforcement learning on the base model by rule rewards alone. */
+/**
+ * Reinforcement learning by rule rewards: R1-Zero and the reasoning stage of R1; with reward models beside the rules, its
+ * last stage, on all scenarios.
+ */
 export async function run(ctx: StageContext, config: GrpoStage): Promise<StageResult> {
   useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
-  const policy = loadModel(folder);
   const task = taskOf(ctx, config);
-  manualSeed(ctx.seed);
+  const owned = new Owned();
   try {
-    const { outcome, tokens, flops } = await grpo(ctx, policy, tokenizer, task, config);
+    const policy = owned.add(loadModel(folder));
+    const models = Object.entries(config.reward_models).map(([name, { model, ...where }]) => ({
+      name,
+      scorer: owned.add(rewardModelOf(ctx, model)),
+      ...where,
+    }));
+    manualSeed(ctx.seed);
+    const { outcome, tokens, flops } = await grpo(ctx, policy, tokenizer, task, config, models);
     if (outcome === 'interrupted') throw new Interrupted();
     await saveModel(policy, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
     return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops };
   } finally {
-    policy.dispose();
+    owned.dispose();
   }
 }

@@ -7,7 +7,7 @@ import { Tokenizer } from '../../text/tokenizer.js';
 import { ppo } from '../../train/ppo.js';
 import { useCompute } from '../compute.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
-import { modelOf, rewardModelOf, taskOf } from './common.js';
+import { modelOf, Owned, rewardModelOf, taskOf } from './common.js';
 import type { PpoStage } from './ppo.schema.js';
 import { copyTokenizer } from './pretrain.js';
 
@@ -19,17 +19,13 @@ export async function run(ctx: StageContext, config: PpoStage): Promise<StageRes
   const tokenizer = Tokenizer.load(folder);
   if (config.value.init === 'reward-model') checkTokenizer(folder, modelOf(ctx, config.reward_model), config);
   manualSeed(ctx.seed);
-  const owned: { dispose(): void }[] = [];
-  const own = <T extends { dispose(): void }>(one: T): T => {
-    owned.push(one);
-    return one;
-  };
+  const owned = new Owned();
   try {
-    const rewardModel = own(rewardModelOf(ctx, config.reward_model));
-    const policy = own(loadModel(folder));
-    const reference = own(loadModel(folder));
+    const rewardModel = owned.add(rewardModelOf(ctx, config.reward_model));
+    const policy = owned.add(loadModel(folder));
+    const reference = owned.add(loadModel(folder));
     reference.setTrainable(false);
-    const value = own(
+    const value = owned.add(
       config.value.init === 'policy'
         ? new ScalarModel(loadModel(folder))
         : copyScalarModel(rewardModel.rewardModel.model),
@@ -46,7 +42,7 @@ export async function run(ctx: StageContext, config: PpoStage): Promise<StageRes
     copyTokenizer(folder, ctx.modelDir);
     return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops };
   } finally {
-    for (const one of owned) one.dispose();
+    owned.dispose();
   }
 }
 
