@@ -9,6 +9,7 @@ interface CompareFlags {
   readonly metric: string;
   readonly threshold?: number;
   readonly reach?: readonly string[];
+  readonly given?: readonly string[];
   readonly json?: boolean;
   readonly markdown?: string;
   readonly svg?: string;
@@ -39,6 +40,11 @@ export function registerCompare(program: Command, parts?: () => Promise<RecipePa
       'with --threshold: only this stage (repeatable; default: all grpo and ppo stages)',
       collect,
     )
+    .option(
+      '--given <stage>',
+      'leave the price of this stage, and of all it came from, out of the models made from it (repeatable): a common base, a teacher',
+      collect,
+    )
     .option('--json', 'print one JSON object')
     .option('--markdown <file>', 'write the tables to a file')
     .option(
@@ -54,6 +60,7 @@ Examples:
   dunwu compare runs/seed-1 runs/seed-2 runs/seed-3
   dunwu compare runs/seed-* --threshold 0.8 --markdown seeds.md --svg seeds.svg
   dunwu compare runs/outcome-* runs/steps-* --threshold 0.8 --reach r1-zero
+  dunwu compare runs/compare-mini --given base --given teacher
   dunwu compare runs/ablate-kl --metric reward --threshold 1.5`,
     )
     .action((runs: string[], flags: CompareFlags) =>
@@ -79,6 +86,7 @@ async function compareCommand(dirs: string[], flags: CompareFlags, parts: () => 
   const runs = dirs.map(readRun);
   const comparison = await compareRuns(runs, {
     kinds,
+    ...(flags.given === undefined ? {} : { given: flags.given }),
     ...(threshold === undefined
       ? {}
       : { reach: { metric, threshold, ...(reach.length === 0 ? {} : { stages: reach }) } }),

@@ -24,7 +24,14 @@ const WORDS = {
     differs: (label: string, list: string) => `${label} differs: ${list}.`,
     results: 'Evaluations',
     resultsNote: "Mean over the runs ± half of Student's 95 % interval; shares in %. One run has no interval.",
-    costNote: 'Time and FLOPs: of all the stages that the evaluated model came from, evaluations left out.',
+    costNote:
+      'Time and FLOPs, and what was provided: of all the stages that the evaluated model came from, evaluations and what --given names left out.',
+    solutions: 'Solutions',
+    preferences: 'Preferences',
+    answers: 'Answers',
+    scored: 'Scored',
+    providedNote:
+      'Provided: worked solutions learnt from; preference or safety labels; different problems whose gold answer was looked at, summed over the stages; responses judged by rules or reward models.',
     noResults: 'No stage of these runs has evaluated yet.',
     recipe: 'Recipe',
     stage: 'Stage',
@@ -59,7 +66,13 @@ const WORDS = {
     differs: (label: string, list: string) => `${label} 的不同之处：${list}。`,
     results: '评测',
     resultsNote: '各次运行的平均 ± t 分布 95 % 区间的一半；比例以 % 计。只有一次运行时没有区间。',
-    costNote: '时间与 FLOPs：被评测的模型所经过的全部阶段之和，不含评测。',
+    costNote: '时间、FLOPs 与所需数据：被评测的模型所经过的全部阶段之和，不含评测，也不含 --given 所列的阶段。',
+    solutions: '解答',
+    preferences: '偏好',
+    answers: '答案',
+    scored: '评分样本',
+    providedNote:
+      '所需数据：学习所用的完整解答；偏好或安全标注；查看过标准答案的不同题目，各阶段相加；由规则或奖励模型评判的回答。',
     noResults: '这些运行还没有做过评测。',
     recipe: '配方',
     stage: '阶段',
@@ -213,10 +226,20 @@ function evaluationSection(
   add(words.length, ({ mean_length }) => withHalf(mean_length, (value) => value.toFixed(1)));
   add(words.time, ({ cost }) => (cost === null ? null : withHalf(cost.seconds, formatSeconds)));
   add('FLOPs', ({ cost }) => (cost === null ? null : withHalf(cost.flops, formatCount)));
+  const provided = (['solutions', 'preferences', 'answers', 'scored'] as const).filter((key) =>
+    evaluations.some(({ cost }) => (cost?.[key]?.mean ?? 0) > 0),
+  );
+  for (const key of provided) {
+    add(words[key], ({ cost }) => (cost?.[key] == null ? null : withHalf(cost[key], formatCount)));
+  }
   const priced = evaluations.some(({ cost }) => cost !== null);
   return {
     title: words.results,
-    notes: [words.resultsNote, ...(priced ? [words.costNote] : [])],
+    notes: [
+      words.resultsNote,
+      ...(priced ? [words.costNote] : []),
+      ...(provided.length > 0 ? [words.providedNote] : []),
+    ],
     head: columns.map(({ head }) => head),
     texts: several ? [0, 1] : [0],
     rows: evaluations.map((row) => columns.map(({ cell }) => cell(row) ?? '–')),

@@ -15,16 +15,18 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const schema = z.strictObject({ model: z.string().optional(), steps: z.number().optional() });
-const kinds = ['pretrain', 'grpo', 'eval'].map((kind) =>
-  defineKind<z.output<typeof schema>>({
-    kind,
-    summary: kind,
-    spec: async () => ({ schema, references: ({ model }) => (model === undefined ? [] : [model]) }),
-    work: async () => {
-      throw new Error('not used');
-    },
-  }),
-);
+const kindsOf = (...names: string[]) =>
+  names.map((kind) =>
+    defineKind<z.output<typeof schema>>({
+      kind,
+      summary: kind,
+      spec: async () => ({ schema, references: ({ model }) => (model === undefined ? [] : [model]) }),
+      work: async () => {
+        throw new Error('not used');
+      },
+    }),
+  );
+const kinds = kindsOf('pretrain', 'grpo', 'eval');
 
 interface FakeRun {
   readonly seed: number;
@@ -230,4 +232,57 @@ test('what cannot be compared', async () => {
   expect(() => readRun(bad)).toThrow(/look\.json: cannot be read: /);
   writeFileSync(path.join(bad, 'recipe.yaml'), 'name: x\n');
   expect(() => readRun(bad)).toThrow(/recipe\.yaml: seed: /);
+});
+
+test('what is given is left out of the price, and what was provided is counted once', async () => {
+  const folder = path.join(dir, 'ways');
+  mkdirSync(path.join(folder, 'stages'), { recursive: true });
+  const stages = [
+    ['base', 'pretrain', undefined, 10, {}],
+    ['draws', 'sample', 'base', 1, { answers: 40, scored: 80 }],
+    ['pairs', 'preferences', 'draws', 2, { preferences: 30 }],
+    ['rlhf', 'grpo', 'pairs', 4, { scored: 500 }],
+    ['rlhf-look', 'eval', 'rlhf', 100, undefined],
+    ['zero', 'grpo', 'base', 8, { answers: 60, scored: 700 }],
+    ['zero-look', 'eval', 'zero', 100, undefined],
+    ['student', 'grpo', 'zero', 16, { solutions: 9 }],
+    ['student-look', 'eval', 'student', 100, undefined],
+  ] as const;
+  writeFileSync(
+    path.join(folder, 'recipe.yaml'),
+    `name: ways\nseed: 1\nstages:\n${stages
+      .map(
+        ([name, kind, model]) =>
+          `  - { name: ${name}, kind: ${kind}${model === undefined ? '' : `, model: ${model}`} }`,
+      )
+      .join('\n')}\n`,
+  );
+  for (const [name, kind, , seconds, provided] of stages) {
+    const shares = { accuracy: 0.5, format: 0.5, language_consistency: 0.5, mean_length: 10 };
+    writeFileSync(
+      path.join(folder, 'stages', `${name}.json`),
+      JSON.stringify({ name, kind, seconds, tokens: 0, flops: 0, ...(provided ? { provided } : { eval: shares }) }),
+    );
+  }
+  const all = [...kinds, ...kindsOf('sample', 'preferences')];
+  const prices = async (given: string[]) =>
+    (await compareRuns([readRun(folder)], { kinds: all, given })).evaluations.map(({ stage, cost }) => [
+      stage,
+      cost?.seconds.mean,
+      cost?.solutions?.mean,
+      cost?.preferences?.mean,
+      cost?.answers?.mean,
+      cost?.scored?.mean,
+    ]);
+  expect(await prices([])).toEqual([
+    ['rlhf-look', 17, 0, 30, 0, 580],
+    ['zero-look', 18, 0, 0, 60, 700],
+    ['student-look', 34, 9, 0, 60, 700],
+  ]);
+  expect(await prices(['base', 'zero'])).toEqual([
+    ['rlhf-look', 7, 0, 30, 0, 580],
+    ['zero-look', 8, 0, 0, 60, 700],
+    ['student-look', 16, 9, 0, 0, 0],
+  ]);
+  await expect(prices(['teacher'])).rejects.toThrow(/no run has a stage teacher; there are base, draws/);
 });

@@ -43,8 +43,21 @@ export interface ComparedEvaluation {
     /** Samples a problem; null where the runs differ. */
     readonly k: number | null;
   } | null;
-  /** What the evaluated model cost: its stage and all that it came from, without evaluations. */
-  readonly cost: { readonly seconds: Estimate; readonly tokens: Estimate; readonly flops: Estimate } | null;
+  readonly cost: Cost | null;
+}
+
+/**
+ * What the evaluated model cost: its stage and all that it came from, without evaluations and without what was given.
+ * The last four are null where no stage of the run tells of them (runs of older versions).
+ */
+export interface Cost {
+  readonly seconds: Estimate;
+  readonly tokens: Estimate;
+  readonly flops: Estimate;
+  readonly solutions: Estimate | null;
+  readonly preferences: Estimate | null;
+  readonly answers: Estimate | null;
+  readonly scored: Estimate | null;
 }
 
 /** When a metric first reached a threshold. */
@@ -98,6 +111,14 @@ const recordSchema = z.looseObject({
   seconds: finite,
   tokens: finite,
   flops: finite,
+  provided: z
+    .looseObject({
+      solutions: finite.optional(),
+      preferences: finite.optional(),
+      answers: finite.optional(),
+      scored: finite.optional(),
+    })
+    .optional(),
   eval: z
     .looseObject({
       ...shares,
@@ -159,6 +180,11 @@ function checked<T>(schema: z.ZodType<T>, read: () => unknown, file: string): T 
 export interface CompareOptions {
   /** The kinds of stages, which know what a stage was made from; without them no cost is given. */
   readonly kinds?: readonly StageKind[];
+  /**
+   * Stages whose price, with that of all they came from, is left out of the models that were made from them: a base that
+   * all ways begin with, a teacher. Their own rows have it.
+   */
+  readonly given?: readonly string[];
   /** Steps to a threshold of a metric; `stages` by default: all of reinforcement learning that logged the metric. */
   readonly reach?: { readonly metric: string; readonly threshold: number; readonly stages?: readonly string[] };
 }
@@ -170,9 +196,16 @@ export interface CompareOptions {
 export async function compareRuns(runs: readonly RunRead[], options: CompareOptions = {}): Promise<Comparison> {
   const groups = gather(runs);
   const evaluations: ComparedEvaluation[] = [];
+  const unknown = (options.given ?? []).filter(
+    (name) => !runs.some(({ stages }) => stages.some((one) => one.name === name)),
+  );
+  if (unknown.length > 0) {
+    const names = [...new Set(groups.flatMap(({ members }) => stageNames(members)))];
+    throw new UsageError(`no run has a stage ${unknown.join(', ')}; there are ${names.join(', ')}`);
+  }
   for (const { label, members } of groups) {
     for (const stage of stageNames(members)) {
-      const evaluation = await compareEvaluation(label, stage, members, options.kinds ?? []);
+      const evaluation = await compareEvaluation(label, stage, members, options);
       if (evaluation !== null) evaluations.push(evaluation);
     }
   }
@@ -239,7 +272,7 @@ async function compareEvaluation(
   recipe: string,
   stage: string,
   members: readonly RunRead[],
-  kinds: readonly StageKind[],
+  options: CompareOptions,
 ): Promise<ComparedEvaluation | null> {
   const done = members.filter(({ records }) => records.get(stage)?.eval !== undefined);
   if (done.length === 0) return null;
@@ -270,32 +303,64 @@ async function compareEvaluation(
           k: k !== undefined && sampled.every((result) => result.k === k) ? k : null,
         }
       : null,
-    cost: await costOf(stage, done, kinds),
+    cost: await costOf(stage, done, options),
   };
 }
+
+const PROVIDED = ['solutions', 'preferences', 'answers', 'scored'] as const;
 
 async function costOf(
   stage: string,
   members: readonly RunRead[],
-  kinds: readonly StageKind[],
-): Promise<ComparedEvaluation['cost']> {
-  const names = await lineage(stage, members[0] as RunRead, kinds);
-  if (names === null) return null;
+  { kinds = [], given = [] }: CompareOptions,
+): Promise<Cost | null> {
+  const run = members[0] as RunRead;
+  const found = await lineage(stage, run, kinds);
+  if (found === null) return null;
+  const model = [...found][0];
+  const free = new Set<string>();
+  for (const name of given) {
+    if (name === model || !found.has(name)) continue;
+    for (const one of [name, ...((await lineage(name, run, kinds)) ?? [])]) free.add(one);
+  }
+  const names = [...found].filter((name) => !free.has(name) && run.records.get(name)?.eval === undefined);
   const made = members.map(({ records }) => names.map((name) => records.get(name)));
   if (made.some((list) => list.includes(undefined))) return null;
-  const sum = (key: 'seconds' | 'tokens' | 'flops'): Estimate =>
-    meanWithInterval(made.map((list) => list.reduce((total, record) => total + (record?.[key] ?? 0), 0)));
-  return { seconds: sum('seconds'), tokens: sum('tokens'), flops: sum('flops') };
+  // What preference rows were made from is theirs: the raters who are stood in for look at no gold answer.
+  const judged = await lineage(stage, run, kinds, (kind) => kind === 'preferences');
+  const told = members.some(({ records }) => [...records.values()].some(({ provided }) => provided !== undefined));
+  const sum = (read: (record: Recorded) => number): Estimate =>
+    meanWithInterval(made.map((list) => list.reduce((total, record) => total + (record ? read(record) : 0), 0)));
+  const provided = (key: (typeof PROVIDED)[number]): Estimate | null =>
+    told ? sum((record) => (key === 'answers' && !judged?.has(record.name) ? 0 : (record.provided?.[key] ?? 0))) : null;
+  return {
+    seconds: sum(({ seconds }) => seconds),
+    tokens: sum(({ tokens }) => tokens),
+    flops: sum(({ flops }) => flops),
+    solutions: provided('solutions'),
+    preferences: provided('preferences'),
+    answers: provided('answers'),
+    scored: provided('scored'),
+  };
 }
 
-/** All stages that a stage was made from, itself and evaluations left out; null when a kind cannot say. */
-async function lineage(stage: string, run: RunRead, kinds: readonly StageKind[]): Promise<string[] | null> {
+/**
+ * All stages that a stage was made from, nearest first, itself left out; null when a kind cannot say.
+ * @param ends kinds that are not looked behind
+ */
+async function lineage(
+  stage: string,
+  run: RunRead,
+  kinds: readonly StageKind[],
+  ends: (kind: string) => boolean = () => false,
+): Promise<Set<string> | null> {
   const found = new Set<string>();
   const open = [stage];
   for (const name of open) {
     const entry = run.stages.find((one) => one.name === name);
     const kind = kinds.find((one) => one.kind === entry?.kind);
     if (entry === undefined || kind === undefined) return null;
+    if (ends(kind.kind)) continue;
     const { name: _, kind: __, ...config } = entry;
     const spec = await kind.spec();
     const parsed = spec.schema.safeParse(config);
@@ -306,7 +371,7 @@ async function lineage(stage: string, run: RunRead, kinds: readonly StageKind[])
       open.push(reference);
     }
   }
-  return [...found].filter((name) => run.records.get(name)?.eval === undefined);
+  return found;
 }
 
 /** Kinds whose steps are rollouts. */

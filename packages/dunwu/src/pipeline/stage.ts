@@ -49,6 +49,21 @@ export interface EvalResult extends EvalShares {
 /** A remark for the report, in one wording for both languages or in two; may hold a table below its first line. */
 export type Note = string | { readonly en: string; readonly zh: string };
 
+/**
+ * What a way of learning costs besides compute: what people have to provide, whoever stands in for them, and what was
+ * judged. A number that is left out is 0.
+ */
+export interface Provided {
+  /** Worked solutions that were learnt from. */
+  readonly solutions?: number;
+  /** Preference pairs or safety labels. */
+  readonly preferences?: number;
+  /** Different problems whose gold answer was looked at. */
+  readonly answers?: number;
+  /** Responses judged, by rules or reward models. */
+  readonly scored?: number;
+}
+
 /** What a stage leaves behind. */
 export interface StageResult {
   /** The final model's Hugging Face folder; absolute, inside or outside the run folder. */
@@ -64,6 +79,7 @@ export interface StageResult {
   /** Wall-clock seconds, all sessions of a resumed run together. Filled in by the run when left out. */
   readonly seconds?: number;
   readonly eval?: EvalResult;
+  readonly provided?: Provided;
   /** Sentences for the report. */
   readonly notes?: readonly Note[];
   /** Anything else that later stages may want; plain JSON values. */

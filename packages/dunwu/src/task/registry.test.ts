@@ -4,7 +4,7 @@ import { createTask, TASK_TYPES, taskSchema } from './registry.js';
 
 describe('createTask', () => {
   it('makes each type of task', () => {
-    expect(TASK_TYPES).toEqual(['word-problem', 'equation', 'dataset', 'general', 'mixture']);
+    expect(TASK_TYPES).toEqual(['word-problem', 'equation', 'dataset', 'general', 'mixture', 'subset']);
     expect(createTask({ type: 'word-problem' }).id).toBe('word-problem');
     const weighted = (type: string) => ({ weight: 1, task: { type } });
     const mixed = createTask({ type: 'mixture', parts: [weighted('equation'), weighted('general')] });

@@ -5,6 +5,7 @@ import { createGeneral, generalSchema } from './general.js';
 import { createMixture } from './mixture.js';
 import type { Task } from './problem.js';
 import { describeIssues } from './schema.js';
+import { createSubset } from './subset.js';
 import { createWordProblem, wordProblemSchema } from './word-problem.js';
 
 /** A task of one kind. A new task: its schema here, its line in `createTask`. */
@@ -16,8 +17,15 @@ const mixtureSchema = z.strictObject({
   parts: z.array(z.strictObject({ weight: z.number().positive(), task: plainTaskSchema })).min(2),
 });
 
+/** The first `n` training problems of a task; validation and test stay its own. */
+const subsetSchema = z.strictObject({
+  type: z.literal('subset'),
+  n: z.int().positive(),
+  task: z.discriminatedUnion('type', [...plainTaskSchema.options, mixtureSchema]),
+});
+
 /** What a recipe's `task` may be, told apart by `type`. */
-export const taskSchema = z.discriminatedUnion('type', [...plainTaskSchema.options, mixtureSchema]);
+export const taskSchema = z.discriminatedUnion('type', [...plainTaskSchema.options, mixtureSchema, subsetSchema]);
 
 /** With defaults filled in. */
 export type TaskConfig = z.output<typeof taskSchema>;
@@ -44,6 +52,8 @@ export function createTask(input: unknown, base = process.cwd()): Task {
       return createGeneral(config);
     case 'mixture':
       return createMixture(config.parts.map(({ weight, task }) => ({ weight, task: createTask(task, base) })));
+    case 'subset':
+      return createSubset(createTask(config.task, base), config.n);
   }
 }
 

@@ -6,7 +6,7 @@ import { readConfig } from '../../model/config.js';
 import { chatDialogueTokens, type DialogueTokens, dialogueTokens, type LossMask } from '../../text/dialogue-tokens.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import { errorText } from '../../util/errors.js';
-import type { Note, StageContext } from '../stage.js';
+import type { Note, Provided, StageContext } from '../stage.js';
 import { datasetOf, taskOf } from './common.js';
 import type { DialogueData } from './dialogue-data.schema.js';
 import { drawProblems } from './draw-problems.js';
@@ -14,6 +14,8 @@ import { drawProblems } from './draw-problems.js';
 export interface PreparedRows {
   readonly rows: TokenDocument[];
   readonly notes: Note[];
+  /** Rows that are no other stage's. */
+  readonly provided: Provided;
   /** For report.json. */
   readonly extra: Readonly<Record<string, unknown>>;
 }
@@ -35,6 +37,7 @@ export function prepareRows(
   const leftOut: LeftOut = { empty: [], oversized: [] };
   const rows: TokenDocument[] = [];
   const sources: Record<string, unknown>[] = [];
+  let solutions = 0;
   const write = options.template === 'chat' ? chatDialogueTokens : dialogueTokens;
   for (const one of data) {
     const found = readRows(ctx, one, leftOut);
@@ -46,6 +49,7 @@ export function prepareRows(
       else rows.push(document);
     }
     sources.push({ ...found.facts, rows: rows.length - before });
+    if (one.stage === undefined) solutions += rows.length - before;
   }
   for (const [why, places] of Object.entries(leftOut)) {
     if (places.length > 0)
@@ -84,6 +88,7 @@ export function prepareRows(
             ],
       ),
     ],
+    provided: { solutions },
     extra: { rows: rows.length, tokens, trained_on: targets, left_out: counts, data: sources },
   };
 }

@@ -12,7 +12,7 @@ import { sft } from '../../train/sft.js';
 import { liveTeacher } from '../../train/teacher.js';
 import { StoredTeacher, type StorePlan, writeTeacherStore } from '../../train/teacher-store.js';
 import { useCompute } from '../compute.js';
-import { Interrupted, type Note, type StageContext, type StageResult } from '../stage.js';
+import { Interrupted, type Note, type Provided, type StageContext, type StageResult } from '../stage.js';
 import { modelOf, taskOf } from './common.js';
 import { checkRowLength, prepareRows } from './dialogue-data.js';
 import type { DistillStage } from './distill.schema.js';
@@ -24,6 +24,7 @@ type Method<M extends DistillStage['method']> = Extract<DistillStage, { method: 
 /** What a method leaves besides its model. */
 interface Learnt extends TrainingSummary {
   readonly notes: readonly Note[];
+  readonly provided?: Provided;
   readonly extra?: Readonly<Record<string, unknown>>;
 }
 
@@ -33,7 +34,7 @@ export async function run(ctx: StageContext, config: DistillStage): Promise<Stag
   manualSeed(ctx.seed);
   const { student, folder } = makeStudent(ctx, config);
   try {
-    const { outcome, tokens, flops, notes, extra } = await learn(ctx, config, student, folder);
+    const { outcome, tokens, flops, notes, provided, extra } = await learn(ctx, config, student, folder);
     if (outcome === 'interrupted') throw new Interrupted();
     await saveModel(student, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
@@ -43,6 +44,7 @@ export async function run(ctx: StageContext, config: DistillStage): Promise<Stag
       tokens,
       flops,
       notes: [...notes],
+      ...(provided === undefined ? {} : { provided }),
       ...(extra === undefined ? {} : { extra }),
     };
   } finally {
@@ -81,8 +83,8 @@ async function fromSamples(
   student: DeepseekModel,
   folder: string,
 ): Promise<Learnt> {
-  const { rows, notes, extra } = rowsFor(ctx, config, student, folder);
-  return { ...(await sft(ctx, student, rows, config)), notes, extra };
+  const { rows, ...found } = rowsFor(ctx, config, student, folder);
+  return { ...(await sft(ctx, student, rows, config)), ...found };
 }
 
 async function fromDistributions(
@@ -93,7 +95,7 @@ async function fromDistributions(
 ): Promise<Learnt> {
   const shared = shareVocabulary(ctx, config.teacher, student, folder);
   checkRowLength(ctx, config.packing.time, shared.folder);
-  const { rows, notes, extra } = rowsFor(ctx, config, student, folder);
+  const { rows, notes, provided, extra } = rowsFor(ctx, config, student, folder);
   const { vocabulary } = shared;
   const { temperature, top_k: topK } = config.loss;
   const teacher = loadModel(shared.folder);
@@ -103,7 +105,7 @@ async function fromDistributions(
     if (!config.stored || topK === undefined) {
       const live = liveTeacher(teacher, { temperature, topK, vocabulary });
       const summary = await distillFromRows(ctx, student, live, rows, config, vocabulary);
-      return { ...summary, notes: [sizes, ...notes], extra };
+      return { ...summary, notes: [sizes, ...notes], provided, extra };
     }
     const plan: StorePlan = {
       temperature,
@@ -118,7 +120,7 @@ async function fromDistributions(
     const stored = new StoredTeacher(store, plan);
     try {
       const summary = await distillFromRows(ctx, student, stored, rows, config, vocabulary);
-      return { ...summary, flops: summary.flops + written.flops, notes: [sizes, ...notes], extra };
+      return { ...summary, flops: summary.flops + written.flops, notes: [sizes, ...notes], provided, extra };
     } finally {
       stored.close();
     }

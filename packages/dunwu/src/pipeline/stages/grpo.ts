@@ -7,6 +7,7 @@ import { Interrupted, type StageContext, type StageResult } from '../stage.js';
 import { modelOf, Owned, rewardModelOf, taskOf } from './common.js';
 import type { GrpoStage } from './grpo.schema.js';
 import { copyTokenizer } from './pretrain.js';
+import { judgedResponses } from './provided.js';
 
 /**
  * Reinforcement learning by rule rewards: R1-Zero and the reasoning stage of R1; with reward models beside the rules, its
@@ -30,7 +31,8 @@ export async function run(ctx: StageContext, config: GrpoStage): Promise<StageRe
     if (outcome === 'interrupted') throw new Interrupted();
     await saveModel(policy, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
-    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops };
+    const provided = judgedResponses(ctx, { answers: true });
+    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, provided };
   } finally {
     owned.dispose();
   }

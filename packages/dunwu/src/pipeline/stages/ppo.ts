@@ -10,6 +10,7 @@ import { Interrupted, type StageContext, type StageResult } from '../stage.js';
 import { modelOf, Owned, rewardModelOf, taskOf } from './common.js';
 import type { PpoStage } from './ppo.schema.js';
 import { copyTokenizer } from './pretrain.js';
+import { judgedResponses } from './provided.js';
 
 /** RLHF: what the rule-based way is compared with. The reference is the policy as it was. */
 export async function run(ctx: StageContext, config: PpoStage): Promise<StageResult> {
@@ -40,7 +41,9 @@ export async function run(ctx: StageContext, config: PpoStage): Promise<StageRes
     if (outcome === 'interrupted') throw new Interrupted();
     await saveModel(policy, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
-    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops };
+    // Its rules only look on.
+    const provided = judgedResponses(ctx, { answers: false });
+    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, provided };
   } finally {
     owned.dispose();
   }

@@ -34,7 +34,14 @@ export async function run(ctx: StageContext, config: PreferencesStage): Promise<
   await writeFileAtomic(ctx.datasetFile, labelled.map((row) => `${JSON.stringify(row)}\n`).join(''));
   const counts = countRows(labelled);
   ctx.metrics(1, counts);
-  return { dataset: ctx.datasetFile, tokens: 0, flops: 0, notes: [describe(counts), ...notes], extra: counts };
+  return {
+    dataset: ctx.datasetFile,
+    tokens: 0,
+    flops: 0,
+    provided: { preferences: labelled.length },
+    notes: [describe(counts), ...notes],
+    extra: counts,
+  };
 }
 
 function rowsOf(

@@ -21,6 +21,7 @@ import { type Candidate, CurationQueue } from '../curation/queue.js';
 import { Interrupted, type StageContext, type StageResult, WaitingForPeople } from '../stage.js';
 import { modelOf, taskOf } from './common.js';
 import { drawProblems } from './draw-problems.js';
+import { judgedResponses } from './provided.js';
 import type { SampleStage } from './sample.schema.js';
 
 /**
@@ -54,6 +55,7 @@ export async function run(ctx: StageContext, config: SampleStage): Promise<Stage
     await writeFileAtomic(ctx.datasetFile, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
     return {
       dataset: ctx.datasetFile,
+      provided: judgedResponses(ctx, { answers: true }),
       tokens,
       flops,
       notes: [...acceptNotes(table), ...curationNotes(queue)],

@@ -15,7 +15,7 @@ export async function run(ctx: StageContext, config: SftStage): Promise<StageRes
   const folder = modelOf(ctx, config.model);
   checkRowLength(ctx, config.packing.time, folder);
   const tokenizer = Tokenizer.load(folder);
-  const { rows, notes, extra } = prepareRows(ctx, config.data, tokenizer, {
+  const { rows, notes, provided, extra } = prepareRows(ctx, config.data, tokenizer, {
     mask: config.mask,
     template: config.template,
     longest: config.packing.time + 1,
@@ -27,7 +27,7 @@ export async function run(ctx: StageContext, config: SftStage): Promise<StageRes
     if (outcome === 'interrupted') throw new Interrupted();
     await saveModel(model, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
-    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, notes, extra };
+    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, notes, provided, extra };
   } finally {
     model.dispose();
   }
