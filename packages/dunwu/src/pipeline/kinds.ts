@@ -14,6 +14,12 @@ export const kinds: readonly StageKind[] = [
     work: () => import('./stages/tokenizer.js'),
   }),
   defineKind({
+    kind: 'checkpoint',
+    summary: 'a model that is there already',
+    spec: () => import('./stages/checkpoint.schema.js'),
+    work: () => import('./stages/checkpoint.js'),
+  }),
+  defineKind({
     kind: 'pretrain',
     summary: 'train a base model from nothing on a corpus',
     spec: () => import('./stages/pretrain.schema.js'),
