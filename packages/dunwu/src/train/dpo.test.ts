@@ -5,6 +5,7 @@ import { ids, tinyModel } from '../model/testing/tiny.js';
 import { Random } from '../util/random.js';
 import { type DpoPair, dpo, sequenceLogprobs } from './dpo.js';
 import { type DpoConfig, dpoConfig } from './dpo-config.js';
+import { countFlops } from './flops.js';
 import { TestHost } from './testing/host.js';
 
 /** After any prompt 7 is better than 8; lengths and all else vary. */
@@ -100,6 +101,18 @@ describe('learning', () => {
     };
     expect(await moved(2)).toBeLessThan((await moved(0.05)) / 1.5);
   });
+});
+
+it('operations are counted for every token, of the reference too', async () => {
+  const { summary } = await train({ held_out: 0 });
+  const one = model(81);
+  const flops = countFlops(one.config);
+  const lengths = PAIRS.flatMap(({ chosen, rejected }) => [chosen.tokens.length, rejected.tokens.length]);
+  const cost = (length: number) => length * (flops.training(length / 2) + flops.forward(length / 2));
+  expect(summary.flops).toBeCloseTo(
+    lengths.reduce((sum, length) => sum + cost(length), 0),
+    3,
+  );
 });
 
 it('nothing is left behind', async () => {

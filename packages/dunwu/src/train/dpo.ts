@@ -72,7 +72,7 @@ export async function dpo(
     sequences: sequencesOf,
     objective: (rows, rowsInBatch) => objective(rows, rowsInBatch, config.label_smoothing),
     measure,
-    flops: (length) => flopCount.training(length / 2) + referenceFlops.forward(length / 2),
+    flops: (length) => length * (flopCount.training(length / 2) + referenceFlops.forward(length / 2)),
     save: (dir, optimizer, plain) => saveTrainingState(dir, policy, optimizer, plain),
     load: (dir, optimizer) => loadTrainingState(dir, policy, optimizer),
   });

@@ -258,6 +258,18 @@ class GrpoTrainer {
     return { groups, dropped, seconds };
   }
 
+  /** Tokens that reward models read. Their shapes are not known here; they are usually the policy's. */
+  #judgedTokens(rollouts: readonly ScoredRollout[], n: number): number {
+    const counting = countingIn(this.models, n, this.config.steps);
+    return rollouts.reduce(
+      (sum, { problem, prompt, sample }) =>
+        sum +
+        (prompt.length + sample.tokens.length) *
+          counting.filter(({ sources }) => sources.includes(problem.source)).length,
+      0,
+    );
+  }
+
   async #step(n: number) {
     const { config, host, policy } = this;
     const started = performance.now();
@@ -299,7 +311,8 @@ class GrpoTrainer {
     this.#flops +=
       (made.prompt + made.new) * flops.forward(context) +
       trained * flops.training(context) +
-      (this.#reference === null ? 0 : trained * flops.forward(context));
+      (this.#reference === null ? 0 : trained * flops.forward(context)) +
+      this.#judgedTokens(rollouts, n) * countFlops(policy.config, 1).forward(context);
 
     const metrics: Record<string, number | readonly number[]> = {
       ...rolloutMetrics(rollouts, config.group_size),

@@ -4,6 +4,7 @@ import { ScalarModel } from '../model/scalar-model.js';
 import { tinyModel } from '../model/testing/tiny.js';
 import { sequenceScores } from '../reward/reward-model.js';
 import { Random } from '../util/random.js';
+import { countFlops } from './flops.js';
 import { type LabelExample, type PairExample, type RewardExamples, trainRewardModel } from './reward-model.js';
 import { type RewardModelConfig, rewardModelConfig } from './reward-model-config.js';
 import { splitByPrompt } from './row-training.js';
@@ -69,6 +70,17 @@ async function train(
 
 const PAIRS: RewardExamples = { rows: 'preference', examples: pairs(60) };
 const LABELS: RewardExamples = { rows: 'safety', examples: labels(60) };
+
+it('operations are counted for every token', async () => {
+  const { summary, model } = await train(LABELS, { held_out: 0 });
+  const flops = countFlops(model.trunk.config, 1);
+  const lengths = LABELS.examples.map((row) => (row as LabelExample).tokens.length);
+  expect(summary.tokens).toBe(lengths.reduce((sum, length) => sum + length, 0));
+  expect(summary.flops).toBeCloseTo(
+    lengths.reduce((sum, length) => sum + length * flops.training(length / 2), 0),
+    3,
+  );
+});
 
 describe('learning', () => {
   it('pairs: prompts never seen are ordered right, surely and rightly so; scores are centred', async () => {

@@ -116,7 +116,7 @@ async function train<E extends { readonly prompt: string }>(
       const { loss, accuracy, margin, calibration: reliability } = evaluate(rows);
       return { loss, accuracy, margin, calibration_error: reliability.error };
     },
-    flops: (length) => flopCount.training(length / 2),
+    flops: (length) => length * flopCount.training(length / 2),
     save: (dir, optimizer, plain) => saveScalarTrainingState(dir, model, optimizer, plain),
     load: (dir, optimizer) => loadScalarTrainingState(dir, model, optimizer),
   });
