@@ -54,6 +54,13 @@ export function ruleNames(): string[] {
   return [...RULE_NAMES, ...added.keys()];
 }
 
+const READING_GOLD: readonly string[] = ['accuracy', 'steps'] satisfies RuleName[];
+
+/** Whether a rule looks at a problem's gold answer, or its tests; a user's own rule may. */
+export function readsGold(name: string): boolean {
+  return READING_GOLD.includes(name) || added.has(name);
+}
+
 /** Whether a rule's results may have `steps`; of a user's own rule nobody knows before it is run. */
 export function mayGiveSteps(name: string): boolean {
   return name === 'steps' || added.has(name);
