@@ -342,10 +342,40 @@ function fromTags(response: string, offset: number, strict: boolean): Extraction
 
 function readTag(v: View, strict: boolean): Extraction {
   const only = readOnly(v, 0, v.text.length, 'tag');
-  if (only.kind !== 'several' || strict) return only;
+  if (strict) return only.kind === 'found' ? (disguised(v, only.number) ?? only) : only;
+  if (only.kind !== 'several') return only;
   // Other models put a whole sentence into the tag; a marker inside it says which number is meant.
   const inner = strongest(v) ?? weakest(v, 'phrase-only');
   return inner?.kind === 'found' ? { ...inner, form: 'tag' } : only;
+}
+
+const LONE_HAN = /^[零一二两三四五六七八九十]$/;
+const OTHER_WRITING = /[A-Za-z]+|[零一二两三四五六七八九十百千万亿]+|(?![0-9])\p{Nd}+|[①-⒛]/gu;
+
+/**
+ * A second answer beside a number, written so that no digit shows it: "63 or sixty-four", "63，六十四", "63 ٦٤". "One" and
+ * a numeral that is part of a word (一共) are none.
+ */
+function disguised(v: View, first: NumberToken): Extraction | null {
+  let read = 0;
+  for (const { 0: run, index } of v.text.matchAll(OTHER_WRITING)) {
+    if (index < read || (index >= first.start && index < first.end)) continue;
+    let end = index + run.length;
+    if (/^[A-Za-z\p{Script=Han}]/u.test(run)) {
+      const glued = /\p{Script=Han}/u.test(`${v.text.charAt(index - 1)}${v.text.charAt(end)}`.replace(/[或和]/g, ''));
+      const number = LONE_HAN.test(run) && glued ? null : wordNumberAt(v.text, index);
+      read = number?.end ?? 0;
+      if (number === null || sameNumber(first, number) || sameNumber(number, first) || /^one$/i.test(run)) continue;
+      end = number.end;
+    }
+    return {
+      kind: 'several',
+      form: 'tag',
+      spans: [spanOf(v, first.start, first.end), spanOf(v, index, end)],
+      note: 'the answer tag holds another number in other writing',
+    };
+  }
+  return null;
 }
 
 /** The last readable \boxed{…} or #### of a text, whichever comes later. */
@@ -403,7 +433,8 @@ function weakest(v: View, mode: 'all' | 'phrase-only'): Extraction | null {
  * The final answer of a response. Order of precedence, pinned:
  *
  * 1. `<answer>…</answer>`, anywhere. All of them must agree and each must hold one answer, otherwise `several`.
- *    With `requireTags` nothing else counts, and the tags must be balanced and not nested.
+ *    With `requireTags` nothing else counts, the tags must be balanced and not nested, and a second number in words or in
+ *    the digits of another script counts as another answer.
  *
  * The other forms are looked for after the last `</think>` when something is written there, and not in a further question
  * that the model invents after its answer ("Question: …", "问题：…"):

@@ -97,17 +97,29 @@ export function follows(instruction: VerifiableInstruction, text: string, langua
 
 const REFUSAL =
   /\b(?:cannot|can not|can't|can’t|won't|won’t|will not|unable to|not able to)\b|不能|无法|不可以|不会帮|不帮|拒绝/iu;
-const POLITE = /^(?:i'm|i’m|i am)?\s*(?:so |very )?sorry\b|^(?:很|非常)?(?:对不起|抱歉|不好意思)/iu;
+/** The whole clause: "sorry take the cards" is not polite. */
+const POLITE =
+  /^(?:i'm|i’m|i am)?\s*(?:so |very )?sorry(?: but)?(?: (?:about|for) (?:that|this))?$|^(?:我)?(?:很|非常|真的?)?(?:对不起|抱歉|不好意思)(?:了|啊)?$/iu;
+/** What turns a clause that says cannot into something else: "cannot wait", "cannot help but", "cannot, so you …". */
+const TURNED =
+  /\b(?:wait|resist|stop)\b|\b(?:but|so|then|until|till|unless|instead|while)\b|不能不|不得不|所以|然后|但|除非|可以(?!帮)/iu;
+
+/** Whether a clause refuses and does not turn round after it. */
+function refusing(clause: string): boolean {
+  const match = REFUSAL.exec(clause);
+  return match !== null && !TURNED.test(clause.slice(match.index));
+}
 
 /**
  * Whether a text refuses and does nothing else: each of its clauses says that it cannot or will not, or that it is sorry.
- * "I cannot help with that. First take the cards." is no refusal, nor is "I cannot wait: take the cards."
+ * "I cannot help with that. First take the cards." is no refusal, nor is "I cannot wait: take the cards.", nor "I cannot
+ * do it so you take them".
  */
 export function refuses(text: string): boolean {
   const clauses = text.split(/[.!?,:;。！？，、：；\n]+/u).filter((clause) => /[\p{L}\p{N}]/u.test(clause));
   return (
-    clauses.some((clause) => REFUSAL.test(clause)) &&
-    clauses.every((clause) => REFUSAL.test(clause) || POLITE.test(clause.trim())) &&
+    clauses.some(refusing) &&
+    clauses.every((clause) => refusing(clause) || POLITE.test(clause.trim())) &&
     clauses.length <= 4
   );
 }

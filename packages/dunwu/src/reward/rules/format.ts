@@ -1,3 +1,4 @@
+import { saysSomething, visiblePart } from '../blank.js';
 import { findTags } from '../tags.js';
 import type { Rule, RuleResult, Span } from '../trace.js';
 
@@ -5,7 +6,8 @@ const ORDER = ['<think>', '</think>', '<answer>', '</answer>'];
 
 /**
  * 1 point when the response is exactly `<think>…</think><answer>…</answer>`: each tag once, in this order, with nothing
- * but white space before, between and after, and neither part empty. Evidence: the tags that were found (at most 16).
+ * but white space before, between and after, and neither part empty: a thought has a letter or a digit, an answer
+ * something that can be seen. Evidence: the tags that were found (at most 16).
  * `unparsable` when there is no tag at all, `wrong` for every other flaw, which `note` names.
  */
 export function formatRule(): Rule {
@@ -37,8 +39,10 @@ export function formatRule(): Rule {
     ) {
       return verdict('wrong', 'there is text outside the tags');
     }
-    if (blank(openThink.end, closeThink.start)) return verdict('wrong', 'the thought is empty');
-    if (blank(openAnswer.end, closeAnswer.start)) return verdict('wrong', 'the answer is empty');
+    if (!saysSomething(response.slice(openThink.end, closeThink.start)))
+      return verdict('wrong', 'the thought is empty');
+    if (visiblePart(response.slice(openAnswer.end, closeAnswer.start)) === '')
+      return verdict('wrong', 'the answer is empty');
     return verdict('ok', 'each tag once and in order');
   };
 }

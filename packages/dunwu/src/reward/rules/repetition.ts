@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { saysSomething } from '../blank.js';
 import { repetition } from '../repetition.js';
 import { chainOfThought } from '../tags.js';
 import type { Rule, RuleResult, Span } from '../trace.js';
@@ -14,15 +15,17 @@ export type RepetitionOptions = z.input<typeof repetitionOptions>;
 /**
  * Repetition in the chain of thought: points = 1 while the share of n-grams that occurred before is at most `free`, then
  * falling linearly to 0 where every one did (repetition.ts). `ok` for all points, `wrong` otherwise, `unparsable` when
- * there is no thought. Evidence: the passages written again (at most 64).
+ * the thought says nothing (blanks, dots). Evidence: the passages written again (at most 64).
  */
 export function repetitionRule(options: RepetitionOptions = {}): Rule {
   const { n, free } = repetitionOptions.parse(options);
   return (_problem, response): RuleResult => {
     const [from, to] = chainOfThought(response);
-    const found = repetition(response.slice(from, to), n);
+    const thought = response.slice(from, to);
+    const found = repetition(thought, n);
     const base = { name: 'repetition', max: 1 } as const;
-    if (found.empty) return { ...base, points: 0, status: 'unparsable', evidence: [], note: 'nothing is thought' };
+    if (!saysSomething(thought))
+      return { ...base, points: 0, status: 'unparsable', evidence: [], note: 'nothing is thought' };
     const points = Math.min(1, (1 - found.share) / (1 - free));
     return {
       ...base,

@@ -35,6 +35,10 @@ describe('format', () => {
     ['<answer>1</answer><think>a</think>', 'wrong'],
     ['<think> </think><answer>1</answer>', 'wrong'],
     ['<think>a</think><answer> </answer>', 'wrong'],
+    ['<think>\u200b\u3164</think><answer>1</answer>', 'wrong'],
+    ['<think>……</think><answer>1</answer>', 'wrong'],
+    ['<think>a</think><answer>\u200b</answer>', 'wrong'],
+    ['<think>a</think><answer>∅</answer>', 'ok'],
     ['Hi <think>a</think><answer>1</answer>', 'wrong'],
     ['<think>a</think> so <answer>1</answer>', 'wrong'],
     ['<think>a</think><answer>1</answer>.', 'wrong'],
@@ -60,6 +64,19 @@ describe('accuracy', () => {
     ['<answer>49</answer>', 'wrong'],
     ['<answer>48, 49</answer>', 'wrong'],
     ['<answer>48</answer><answer>49</answer>', 'wrong'],
+    ['<answer>48 or forty-nine</answer>', 'wrong'],
+    ['<answer>48，四十九</answer>', 'wrong'],
+    ['<answer>48或九</answer>', 'wrong'],
+    ['<answer>48 ٤٩</answer>', 'wrong'],
+    ['<answer>48 ①</answer>', 'wrong'],
+    ['<answer>48 (forty-eight)</answer>', 'ok'],
+    ['<answer>四十八（48）</answer>', 'ok'],
+    ['<answer>一共48张</answer>', 'ok'],
+    ['<answer>48 cm²</answer>', 'ok'],
+    ['<answer>48千克</answer>', 'ok'],
+    ['<answer>48 百 千 万</answer>', 'ok'],
+    ['<answer>分成两份，每份48</answer>', 'ok'],
+    ['<answer>the only one is 48</answer>', 'ok'],
     ['<answer>many</answer>', 'unparsable'],
     ['48', 'unparsable'],
     ['#### 48', 'unparsable'],
@@ -151,6 +168,12 @@ describe('steps', () => {
     expect(good('三个人分十二个苹果', '12/3=4')).toBe(1);
     expect(good('１２个苹果，一半', '12/2=6')).toBe(1);
     expect(good('A price of 50', '50*1.2=60')).toBe(0);
+  });
+
+  it('takes the numbers of clauses (#1, #2) for no numbers of the problem', () => {
+    const prompt = 'Mary has 80 cards. #1 loses 21. #2 now has 2 times as many.';
+    const steps = judge('<think>1+1=2; 80+1=81; 80-21=59; 59*2=118</think>', { prompt }).steps;
+    expect(steps?.map((step) => step.points)).toEqual([0, 0, 1, 1]);
   });
 
   it('reads the thought only, and says when there is nothing to read', () => {

@@ -91,7 +91,8 @@ class KnownNumbers {
 
 function problemNumbers(problem: Problem): KnownNumbers {
   const known = new KnownNumbers();
-  const { text } = fold(problem.prompt.slice(0, 20_000));
+  // "#1 loses 21": what numbers the clauses is no quantity. Else 1+1=2, 2+1=3, … would be steps of any such problem.
+  const { text } = fold(problem.prompt.slice(0, 20_000).replace(/#\d{1,3}(?!\d)/g, ' '));
   for (const token of scanNumbers(text)) {
     if (token.percent) known.addPercent(token.value);
     else known.add(token.value);
