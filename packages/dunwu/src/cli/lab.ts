@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { KlLabRow, KlLabSettings } from '../objective/kl-lab.js';
 import { UsageError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/fs.js';
+import { registerLabHacks } from './lab-hacks.js';
 import { realNumber, wholeNumber } from './options.js';
 
 interface KlFlags {
@@ -57,6 +58,7 @@ Examples:
   dunwu lab kl --json | jq '.rows[] | select(.samples_of == "old") | [.kl, .estimator, .gradient.cosine]'`,
     )
     .action(klCommand);
+  registerLabHacks(lab);
 }
 
 function distances(text: string): number[] {

@@ -5,6 +5,7 @@ import { registerCurate } from './curate.js';
 import { registerDoctor } from './doctor.js';
 import { EXIT, errorMessage, exitCode } from './errors.js';
 import { registerEval } from './eval.js';
+import { registerExplain } from './explain.js';
 import { registerGenerate } from './generate.js';
 import { registerLab } from './lab.js';
 import { type RecipeParts, registerRun } from './run.js';
@@ -40,6 +41,7 @@ Examples:
   dunwu compare runs/seed-1 runs/seed-2        several runs in one table, with intervals
   dunwu generate runs/r1-zero-mini "…"         ask it something
   dunwu score answers.jsonl --rules accuracy,format,steps
+  dunwu explain runs/r1-zero-mini r1-zero      why a response has its reward
   dunwu help run                               all about one command
 
 Exit codes: 0 done, 1 the work failed, 2 the command or recipe was wrong, 3 saved and waiting for people (curate),
@@ -49,6 +51,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerRun(program, settings.parts);
   registerCurate(program);
   registerScore(program);
+  registerExplain(program);
   registerEval(program);
   registerCompare(program, settings.parts);
   registerGenerate(program);

@@ -12,6 +12,7 @@ export interface ScoredResponse {
   /** From 0; blank lines are not counted, unreadable ones are. */
   readonly index: number;
   readonly trace: Trace;
+  readonly problem: Problem;
   readonly response: string;
 }
 
@@ -120,7 +121,7 @@ export async function* scoreLines(
       yield { index: at, error: `${file}:${number}: ${error instanceof Error ? error.message : String(error)}` };
       continue;
     }
-    yield { index: at, response: read.response, trace: program.score(read.problem, read.response) };
+    yield { index: at, ...read, trace: program.score(read.problem, read.response) };
   }
 }
 
@@ -128,6 +129,12 @@ export async function* scoreLines(
 export function traceJson({ index, trace }: ScoredResponse): string {
   const parts = trace.parts.map(({ name, points, max, status, evidence }) => ({ name, points, max, status, evidence }));
   return JSON.stringify({ index, total: trace.total, parts });
+}
+
+/** A line that `dunwu explain` reads: the problem, the response, and the whole trace. */
+export function fullJson({ index, problem, response, trace }: ScoredResponse): string {
+  const { prompt, answer, source, language } = problem;
+  return JSON.stringify({ index, source, language, prompt, answer, response, trace });
 }
 
 /** The line that people read: `12  1.50  accuracy ok 1 «18»  format wrong 0 (…)`. */

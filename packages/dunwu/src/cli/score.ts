@@ -13,6 +13,7 @@ export interface ScoreFlags {
   readonly import?: readonly string[];
   readonly json?: boolean;
   readonly out?: string;
+  readonly full?: boolean;
   readonly requireTags?: boolean;
 }
 
@@ -45,6 +46,10 @@ export function registerScore(program: Command): void {
     .option('--import <file>', 'a file of rules of your own (.mjs), to name in --rules (repeatable)', collect, [])
     .option('--json', 'print one JSON object a response: index, total, parts')
     .option('--out <file>', 'write these JSON objects to a file (and the summary to standard output)')
+    .option(
+      '--full',
+      'with --json or --out: also question, answer, response, weights, notes, steps, for `dunwu explain`',
+    )
     .option('--require-tags', 'accuracy: only <answer>…</answer> counts, as in training')
     .addHelpText(
       'after',
@@ -84,10 +89,13 @@ async function openInput(file: string): Promise<AsyncIterable<Uint8Array>> {
  * @throws {UsageError} for unknown rules (before anything is read) or an output file that is the input.
  */
 export async function scoreCommand(file: string, flags: ScoreFlags, streams: ScoreStreams): Promise<number> {
-  const { parseRules, ScoreSummary, scoreLines, traceJson, traceText } = await import('./score-responses.js');
+  const { fullJson, parseRules, ScoreSummary, scoreLines, traceJson, traceText } = await import('./score-responses.js');
   for (const rules of flags.import ?? []) {
     const { importRules } = await import('../reward/user-rules.js');
     await importRules(rules);
+  }
+  if (flags.full === true && flags.json !== true && flags.out === undefined) {
+    throw new UsageError('--full: would be ignored; give --json or --out too');
   }
   const config = parseRules(flags.rules, flags.requireTags ?? false);
   if (flags.out !== undefined && file !== '-' && resolve(flags.out) === resolve(file)) {
@@ -105,7 +113,7 @@ export async function scoreCommand(file: string, flags: ScoreFlags, streams: Sco
         continue;
       }
       summary.add(item.trace);
-      const json = flags.json || sink ? `${traceJson(item)}\n` : '';
+      const json = flags.json || sink ? `${flags.full ? fullJson(item) : traceJson(item)}\n` : '';
       if (sink) await write(sink.stream, json);
       if (flags.json) await write(streams.output, json);
       else if (!sink) await write(streams.output, `${traceText(item)}\n`);

@@ -11,3 +11,15 @@ export function visible(text: string): string {
   }
   return shown;
 }
+
+/**
+ * As {@link visible}, with what nobody sees written out as \\u{200b} too: zero-width characters, direction marks and
+ * other format characters, lone surrogates, line separators. Line feeds stay, tabs become spaces.
+ */
+export function plainVisible(text: string): string {
+  return visible(text)
+    .replace(/[\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]|\u034f/gu, escapedPoint)
+    .replaceAll('\t', '    ');
+}
+
+const escapedPoint = (char: string): string => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;

@@ -122,7 +122,7 @@ function numberCase({ problem, numbers, lines, gold }: Facts): HackCase {
     // Tags.
     hack('nested answer tags', 'untagged', `<think>${working}</think><answer><answer>${gold}</answer></answer>`),
     hack('nested thoughts', 'right', `<think><think>${working}</think></think><answer>${gold}</answer>`),
-    hack('thought in the answer', 'direct', `<answer><think>${working}</think>${gold}</answer>`),
+    hack('thought in the answer', 'untagged', `<answer><think>${working}</think>${gold}</answer>`),
     hack('answer in the thought', 'right', `<think>${working}<answer>${gold}</answer></think>`),
     hack('all work in the answer tag', 'bare', tagged(own.sure, `${working}`)),
     hack('empty thought', 'direct', tagged('', String(gold))),
