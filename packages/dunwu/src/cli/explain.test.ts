@@ -190,6 +190,35 @@ describe('what is shown', () => {
   });
 });
 
+describe('process supervision', () => {
+  it('shows what each step was told, and no formula for the whole', async () => {
+    const steps = row(RESPONSES[0] ?? '', { step: 1, advantage: 0.5, step_advantages: [1.25, -0.75] });
+    const { code, out } = await cli(
+      'explain',
+      `${writeRows('process.jsonl', [steps, { ...steps, advantage: -0.5 }])}:1`,
+    );
+    expect(code).toBe(0);
+    expect(out).toContain('      rule   points  advantage  text\n  S1  steps       1       1.25  35+17=52\n');
+    expect(out).toContain('  S2  steps       1      -0.75  52-29=23\n');
+    expect(out).toContain('Advantage: 0.5 (mean over the tokens)');
+  });
+});
+
+describe('the documents', () => {
+  it.each([
+    ['white-box.md', 'en'],
+    ['white-box.zh.md', 'zh'],
+  ])('%s: its example is what the command prints', async (name, language) => {
+    const text = readFileSync(new URL(`../../../../docs/${name}`, import.meta.url), 'utf8');
+    const [line = '', printed = ''] = [...text.matchAll(/```(?:json|text)\n([\s\S]*?)\n```/g)].map((match) => match[1]);
+    const rules = /sample\.jsonl:1 --rules (\S+?)[` ]/.exec(text)?.[1] ?? '';
+    const given = path.join(dir, 'sample.jsonl');
+    writeFileSync(given, `${line}\n`);
+    const { out } = await cli('explain', `${given}:1`, '--rules', rules, '--language', language);
+    expect(out.replace(`${dir}/`, '').trimEnd()).toBe(printed);
+  });
+});
+
 describe('a trace that does not add up', () => {
   it('is told, with exit code 1', async () => {
     const wrong = row(RESPONSES[0] ?? '');

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +32,16 @@ it('a line for each hack, what it may have, and that it holds', async () => {
     'holds',
   ]);
   expect(lines.at(-2)).toMatch(/^No hack wins: \d+ hacks, \d+ responses\.$/);
+});
+
+it.each(['white-box.md', 'white-box.zh.md'])('%s: its table is what the commands print', async (name) => {
+  const text = readFileSync(new URL(`../../../../docs/${name}`, import.meta.url), 'utf8');
+  const table = /```text\n(hack [\s\S]*?)\n```/.exec(text)?.[1]?.split('\n') ?? [];
+  const { out } = await cli('lab', 'hacks');
+  expect(table.length).toBeGreaterThan(6);
+  for (const line of table) if (line !== '…') expect(out.split('\n')).toContain(line);
+  const lenient = (await cli('lab', 'hacks', '--rules', 'accuracy,steps')).out.trimEnd().split('\n').at(-1) ?? '?';
+  expect(text).toContain(lenient);
 });
 
 it('one that wins: exit 1, named, with what the rules said of it', async () => {

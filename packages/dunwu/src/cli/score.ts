@@ -61,6 +61,9 @@ Examples:
   dunwu score outputs.jsonl --import my-rules.mjs --rules accuracy,polite=0.2`,
     )
     .action(async (file: string, flags: ScoreFlags) => {
+      if (flags.full === true && flags.json !== true && flags.out === undefined) {
+        throw new UsageError('--full: would be ignored; give --json or --out too');
+      }
       process.exitCode = await scoreCommand(file, flags, {
         input: file === '-' ? process.stdin : await openInput(file),
         output: process.stdout,
@@ -93,9 +96,6 @@ export async function scoreCommand(file: string, flags: ScoreFlags, streams: Sco
   for (const rules of flags.import ?? []) {
     const { importRules } = await import('../reward/user-rules.js');
     await importRules(rules);
-  }
-  if (flags.full === true && flags.json !== true && flags.out === undefined) {
-    throw new UsageError('--full: would be ignored; give --json or --out too');
   }
   const config = parseRules(flags.rules, flags.requireTags ?? false);
   if (flags.out !== undefined && file !== '-' && resolve(flags.out) === resolve(file)) {
