@@ -1,4 +1,3 @@
-import { textWidth } from '../util/text-width.js';
 import { plainVisible } from '../util/visible.js';
 import { explanationOf, placeLine } from './explain-lines.js';
 import { type Layer, layersOf, segmentsOf } from './explain-marks.js';
@@ -106,7 +105,7 @@ function marked(
   shown: readonly Layer[],
   words: (typeof EXPLAIN_WORDS)['en'],
 ): string {
-  if (textWidth(response) === 0 && response.trim() === '') return escapeHtml(response === '' ? words.empty : response);
+  if (response.trim() === '') return escapeHtml(response === '' ? words.empty : response);
   return segmentsOf(response.length, layers)
     .map(({ start, end, covering }) => {
       const html = escapeHtml(response.slice(start, end));

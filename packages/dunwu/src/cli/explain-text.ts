@@ -105,6 +105,14 @@ interface Cell {
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
+/** Clusters of a text. In short pieces: the segmenter's time grows with the square of what it is given at once. */
+function* clusters(text: string): Generator<{ segment: string; index: number }> {
+  for (const { 0: piece, index } of text.matchAll(/\r?\n|[\x20-\x7e]|[^\x20-\x7e\n]{1,64}/gu)) {
+    if (piece.length === 1 || piece === '\r\n') yield { segment: piece, index };
+    else for (const part of segmenter.segment(piece)) yield { segment: part.segment, index: index + part.index };
+  }
+}
+
 /** Lines of cells: broken where the text is, and where the width ends. */
 function cellLines(response: string, width: number): Cell[][] {
   const lines: Cell[][] = [[]];
@@ -119,7 +127,7 @@ function cellLines(response: string, width: number): Cell[][] {
     lines.at(-1)?.push({ text: shown, width: columns, start, end });
     used += columns;
   };
-  for (const { segment, index } of segmenter.segment(response)) {
+  for (const { segment, index } of clusters(response)) {
     if (segment === '\n' || segment === '\r\n') {
       if (segment.length === 2) put('\r', index, index + 1);
       lines.push([]);
