@@ -185,3 +185,11 @@ export class LatentAttention {
 export function cacheWidth(config: DeepseekV3Config): number {
   return config.kv_lora_rank + config.qk_rope_head_dim;
 }
+
+/**
+ * Numbers that plain multi-head attention of the same heads would hold per token and layer: every head's key and value
+ * (40,960 for DeepSeek-V3).
+ */
+export function plainCacheWidth(config: DeepseekV3Config): number {
+  return config.num_attention_heads * (config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim);
+}

@@ -1,8 +1,10 @@
 import type { z } from 'zod';
 import { type deepseekV3Shape, parseConfig } from '../../model/config.js';
 import { DeepseekModel } from '../../model/deepseek.js';
+import { cacheWidth, plainCacheWidth } from '../../model/mla.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
-import type { StageContext } from '../stage.js';
+import { countFlops } from '../../train/flops.js';
+import type { Note, StageContext } from '../stage.js';
 
 /**
  * A model with fresh weights for a tokenizer; seed the default generator first. Its size is logged.
@@ -33,4 +35,21 @@ export function newModel(
 
 export function parameterCount(model: DeepseekModel): number {
   return model.parameters().reduce((sum, { tensor }) => sum + tensor.numel, 0);
+}
+
+/** What latent attention and sparse experts save: parameters that a token meets, and bytes that the cache holds for it. */
+export function savingsNote(model: DeepseekModel): Note {
+  const { config } = model;
+  const all = parameterCount(model);
+  // The embedding is looked up, not multiplied with; a head that shares its matrix is.
+  const { activeParameters: active } = countFlops(config);
+  const bytes = (width: number): number => width * config.num_hidden_layers * Float32Array.BYTES_PER_ELEMENT;
+  const [latent, plain] = [bytes(cacheWidth(config)), bytes(plainCacheWidth(config))];
+  const share = `${((100 * latent) / plain).toFixed(1)} %`;
+  return {
+    en:
+      `${all} parameters, of which a token is multiplied with ${active}; the cache holds ${latent} bytes a token (float32), ` +
+      `keys and values of plain multi-head attention would be ${plain} (${share})`,
+    zh: `${all} 个参数，每个 token 参与相乘的有 ${active} 个；缓存每个 token ${latent} 字节（float32），普通多头注意力的键和值则要 ${plain} 字节（${share}）`,
+  };
 }

@@ -9,8 +9,8 @@ import { Tokenizer } from '../../text/tokenizer.js';
 import { pretrain } from '../../train/pretrain.js';
 import { useCompute } from '../compute.js';
 import { encodeDocument } from '../documents.js';
-import { Interrupted, type StageContext, type StageResult } from '../stage.js';
-import { newModel, parameterCount } from './new-model.js';
+import { Interrupted, type Note, type StageContext, type StageResult } from '../stage.js';
+import { newModel, savingsNote } from './new-model.js';
 import type { PretrainStage } from './pretrain.schema.js';
 
 /** Trains a base model from nothing on the corpus. */
@@ -32,7 +32,6 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
   });
   manualSeed(ctx.seed);
   const model = newModel(ctx, config.model, tokenizer, 'model');
-  const parameters = parameterCount(model);
   try {
     const { outcome, tokens, flops } = await pretrain(ctx, model, loader, config);
     if (outcome === 'interrupted') throw new Interrupted();
@@ -43,12 +42,17 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
       tokenizer: ctx.modelDir,
       tokens,
       flops,
-      notes: [`${parameters} parameters; peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB`],
+      notes: [savingsNote(model), memoryNote()],
     };
   } finally {
     source.close();
     model.dispose();
   }
+}
+
+function memoryNote(): Note {
+  const peak = (process.resourceUsage().maxRSS / 1024).toFixed(0);
+  return { en: `peak memory of the process so far ${peak} MiB`, zh: `进程至此的内存峰值 ${peak} MiB` };
 }
 
 /** A model folder carries its tokenizer, so that it is complete on its own. */
