@@ -40,24 +40,41 @@ const passAt = (sampled) => {
   return typeof table === 'object' ? Object.entries(table).at(-1) : ['k', table];
 };
 console.log(`${cpus()[0]?.model}, ${cpus().length} cores; ${path.basename(positionals[0])}\n`);
-console.log(
-  '| seed | model | greedy % (95 % interval) | sampled % | pass@8 % | format % | language consistency %, sampled | mean length | minutes |',
-);
-console.log('|---|---|---|---|---|---|---|---|---|');
-for (const seed of seeds) {
+const range = (ci95) => (ci95 ? ` (${percent(ci95[0])}–${percent(ci95[1])})` : '');
+const rows = seeds.flatMap((seed) => {
   const file = path.join(folder(seed), 'report.json');
-  if (!existsSync(file)) {
-    console.log(`| ${seed} | no report yet | | | | | | | |`);
-    continue;
-  }
+  if (!existsSync(file)) return [[`${seed}`, 'no report yet']];
   const report = JSON.parse(readFileSync(file, 'utf8'));
-  for (const stage of report.stages.filter((entry) => entry.eval)) {
-    const e = stage.eval;
-    const minutes =
-      stage === report.stages.filter((entry) => entry.eval).at(-1) ? (report.seconds / 60).toFixed(1) : '';
-    console.log(
-      `| ${seed} | ${stage.name} | ${percent(e.accuracy)} (${percent(e.ci95[0])}–${percent(e.ci95[1])}) | ${percent(e.sampled?.accuracy)} | ` +
-        `${percent(passAt(e.sampled)[1])} | ${percent(e.format)} | ${percent(e.sampled?.language_consistency)} | ${e.mean_length.toFixed(0)} | ${minutes} |`,
-    );
-  }
-}
+  const evaluated = report.stages.filter((entry) => entry.eval);
+  return evaluated.map((stage) => {
+    const { accuracy, ci95, format, sampled, general, mean_length } = stage.eval;
+    return [
+      `${seed}`,
+      stage.name,
+      `${percent(accuracy)}${range(ci95)}`,
+      `${percent(sampled?.accuracy)}${range(sampled?.ci95)}`,
+      percent(passAt(sampled)?.[1]),
+      `${percent(format)} / ${percent(sampled?.format)}`,
+      `${percent(sampled?.language_consistency)}${range(sampled?.language_consistency_ci95)}`,
+      ...(report.stages.some((entry) => entry.eval?.general)
+        ? [percent(general?.instruction_following), percent(general?.refusal)]
+        : []),
+      mean_length.toFixed(0),
+      stage === evaluated.at(-1) ? (report.seconds / 60).toFixed(1) : '',
+    ];
+  });
+});
+const general = rows.some((row) => row.length > 9);
+const head = [
+  'seed',
+  'evaluation',
+  'greedy % (95 % interval)',
+  'sampled %',
+  'pass@8 %',
+  'format %, greedy / sampled',
+  'language consistency %, sampled',
+  ...(general ? ['instructions followed %', 'harm refused %'] : []),
+  'mean length',
+  'minutes',
+];
+for (const cells of [head, head.map(() => '---'), ...rows]) console.log(`| ${cells.join(' | ')} |`);
