@@ -32,18 +32,6 @@ export const label =
 export const hashes = /#{4}(?!#)/g;
 export const boxes = /\\(?:boxed|fbox)\s?\{/g;
 
-/** Where the brace closes whose content begins at `open`, or -1. */
-export function braceEnd(text: string, open: number): number {
-  let depth = 1;
-  for (let i = open; i < text.length; i++) {
-    const char = text.charAt(i);
-    if (char === '\\') i++;
-    else if (char === '{') depth++;
-    else if (char === '}' && --depth === 0) return i;
-  }
-  return -1;
-}
-
 /** "#### 1. Work out the price" is a markdown heading. */
 export function isHeading(text: string, at: number): boolean {
   return /^[ \t]*\*{0,2}\d{1,2}(?:[.)、:：]|\s+-)[ \t]*\*{0,2}[ \t]*[\p{L}]/u.test(text.slice(at, at + 24));

@@ -1,5 +1,6 @@
+import { braceEnd } from '../util/braces.js';
 import { type AnswerForm, type ExtractOptions, extractAnswer, MAX_ANSWER_TEXT } from './answer.js';
-import { boxes, braceEnd, cutInventedQuestion, hashes, isHeading, label, marks, phrase } from './answer-markers.js';
+import { boxes, cutInventedQuestion, hashes, isHeading, label, marks, phrase } from './answer-markers.js';
 import { answerContents, findTags } from './tags.js';
 import type { Span } from './trace.js';
 

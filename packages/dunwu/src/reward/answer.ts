@@ -1,14 +1,5 @@
-import {
-  boxes,
-  braceEnd,
-  cutInventedQuestion,
-  hashes,
-  heading,
-  isHeading,
-  label,
-  marks,
-  phrase,
-} from './answer-markers.js';
+import { braceEnd } from '../util/braces.js';
+import { boxes, cutInventedQuestion, hashes, heading, isHeading, label, marks, phrase } from './answer-markers.js';
 import { type Folded, fold, originSpan } from './fold.js';
 import { answerWordAt, type NumberToken, readNumber, sameNumber, scanNumbers } from './number.js';
 import { joinSpoken } from './spoken-number.js';

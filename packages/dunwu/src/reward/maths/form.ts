@@ -166,7 +166,9 @@ function readMatrix(text: string, nesting: number): MathsAnswer | null | undefin
 
 /** `a ± b` is the list of both; with `∓` beside it the signs go together. */
 function plusMinus(text: string, nesting: number): MathsAnswer | null | undefined {
-  if (!/\\(?:pm|mp)(?![A-Za-z])/.test(text)) return undefined;
+  const signs = text.match(/\\(?:pm|mp)(?![A-Za-z])/g)?.length ?? 0;
+  if (signs === 0) return undefined;
+  if (signs > 4) return null;
   const signed = (plus: string, minus: string) =>
     text.replace(/\\pm(?![A-Za-z])/g, plus).replace(/\\mp(?![A-Za-z])/g, minus);
   const texts = [signed('+', '-'), signed('-', '+')].map((one) => one.replace(/^\s*\+/, ''));
