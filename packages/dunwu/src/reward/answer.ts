@@ -321,7 +321,7 @@ function disguised(v: View, first: NumberToken): Extraction | null {
     let end = index + run.length;
     if (/^[A-Za-z\p{Script=Han}]/u.test(run)) {
       const glued = /\p{Script=Han}/u.test(`${v.text.charAt(index - 1)}${v.text.charAt(end)}`.replace(/[或和]/g, ''));
-      const number = LONE_HAN.test(run) && glued ? null : wordNumberAt(v.text, index);
+      const number = LONE_HAN.test(run) && glued ? null : answerWordAt(v.text, index);
       read = number?.end ?? 0;
       if (number === null || sameNumber(first, number) || sameNumber(number, first) || /^one$/i.test(run)) continue;
       end = number.end;
