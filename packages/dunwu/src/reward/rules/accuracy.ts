@@ -54,7 +54,7 @@ export function accuracyRule(options: AccuracyOptions = {}): Rule {
   const extract = { requireTags: parsed.require_tags, fallback: parsed.fallback };
   return (problem, response): RuleResult => {
     const gold = problem.answer === undefined ? null : parseGold(problem.answer);
-    const asMaths = equality === 'maths' || (equality === 'auto' && (!gold || isExpression(problem.answer ?? '')));
+    const asMaths = equality === 'maths' || (equality === 'auto' && !isPlainNumber(problem.answer ?? ''));
     if (asMaths && problem.answer !== undefined) {
       return judgeAsMaths(problem.answer, response, extract, { units, decimals, tolerance }, ms);
     }
@@ -70,6 +70,11 @@ function badGold({ answer }: Pick<Problem, 'answer'>, missing = 'no number'): Ru
 /** A digit before a letter that is no usual unit (`2x`), or before a power other than the 10's of 3 × 10^5 (`2^3`, `101_2`). */
 const EXPRESSION =
   /\d\s?[a-eipqru-z](?![A-Za-z]| [A-Za-z]{2})|(?<!(?:×|x|\*|·|\\times|\\cdot)\s?1)\d\s?[\^_](?!\s?\{?\s?\\circ)/;
+
+/** Whether a gold answer is compared as a number where `equality` is `auto`. */
+export function isPlainNumber(gold: string): boolean {
+  return parseGold(gold) !== null && !isExpression(gold);
+}
 
 /** Whether a gold answer that reads as a number with a unit is none. */
 function isExpression(gold: string): boolean {
