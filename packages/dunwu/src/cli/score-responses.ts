@@ -4,6 +4,7 @@ import { type RuleName, ruleNames } from '../reward/rules/index.js';
 import type { PartStatus, Trace } from '../reward/trace.js';
 import { languageOf } from '../task/language.js';
 import type { Language, Problem } from '../task/problem.js';
+import { lastBoxed } from '../util/braces.js';
 import { UsageError } from '../util/errors.js';
 import { visible } from '../util/visible.js';
 
@@ -53,16 +54,25 @@ export function parseRules(list: string, requireTags = false): RewardProgramConf
 const gold = z.union([z.string(), z.number().transform(String)]);
 const line = z
   .looseObject({
-    question: z.string(),
+    question: z.string().optional(),
+    /** MATH's name for the question. */
+    problem: z.string().optional(),
     answer: gold.optional(),
     /** CMATH's name for the answer. */
     golden: gold.optional(),
+    /** Of MATH: its last box is the answer where nothing else is. */
+    solution: z.string().optional(),
     response: z.string(),
     source: z.string().optional(),
     language: z.enum(['en', 'zh']).optional(),
     meta: z.record(z.string(), z.unknown()).optional(),
   })
-  .refine((row) => row.answer !== undefined || row.golden !== undefined, { error: 'missing', path: ['answer'] });
+  .refine((row) => row.question !== undefined || row.problem !== undefined, { error: 'missing', path: ['question'] })
+  .refine((row) => goldOf(row) !== null, { error: 'missing', path: ['answer'] });
+
+function goldOf(row: { answer?: string | undefined; golden?: string | undefined; solution?: string | undefined }) {
+  return row.answer ?? row.golden ?? lastBoxed(row.solution ?? '');
+}
 
 /** GSM8K's annotations are its gold steps. */
 function metaOf(answer: string, meta: Record<string, unknown> | undefined): Record<string, unknown> {
@@ -86,8 +96,9 @@ export function parseResponseLine(text: string, index: number): { problem: Probl
       `${key ? `key "${key}": ` : ''}${issue?.message ?? 'wrong shape'}; expected {"question", "answer", "response"}`,
     );
   }
-  const { question, answer, golden, response, source, language, meta } = parsed.data;
-  const given = answer ?? golden ?? '';
+  const { response, source, language, meta } = parsed.data;
+  const question = parsed.data.question ?? parsed.data.problem ?? '';
+  const given = goldOf(parsed.data) ?? '';
   const spoken: Language = language ?? languageOf(question);
   const problem: Problem = {
     id: `line:${index}`,

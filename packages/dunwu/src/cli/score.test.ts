@@ -11,7 +11,7 @@ import { parseRules } from './score-responses.js';
 const rows = [
   { question: 'Mary has 80 cards, loses 21.', answer: '80-21=<<80-21=59>>59\n#### 59', response: '80-21=59\n#### 59' },
   { question: '小明有3个苹果，又买了4个。', golden: '7', response: '答案是8', source: 'cmath' },
-  { question: 'How many?', answer: 'Monday', response: '<think>a</think><answer>5</answer>' },
+  { question: 'How many?', answer: 'see (((', response: '<think>a</think><answer>5</answer>' },
   { question: 'How many?', answer: 5, response: 'I do not know' },
 ];
 const text = rows.map((row) => JSON.stringify(row)).join('\n');
@@ -38,6 +38,21 @@ async function score(input: string, flags: Partial<ScoreFlags> = {}, file = '-')
 }
 
 describe('dunwu score', () => {
+  it('reads MATH and compares mathematics', async () => {
+    const math = [
+      { problem: 'Solve.', solution: String.raw`$\boxed{9}$? No: $\boxed{\pm 2}$`, response: 'So $\\boxed{-2, 2}$.' },
+      { problem: '求解', solution: String.raw`\boxed{(0,1]}`, answer: '(0,1)', response: '答案是 $0<x<1$。' },
+      { problem: 'Expand.', solution: String.raw`\boxed{x^2+2x+1}`, response: 'The answer is $x^2+1$.' },
+      { problem: 'No box.', solution: 'so 5', response: '5' },
+    ];
+    const { out, err, code } = await score(math.map((row) => JSON.stringify(row)).join('\n'), { rules: 'accuracy' });
+    expect(out).toContain('     0       1  accuracy ok 1 «-2, 2»');
+    expect(out).toContain('     1       1  accuracy ok 1 «0<x<1»');
+    expect(out).toContain('     2       0  accuracy wrong 0 «x^2+1»');
+    expect(err).toContain('key "answer": missing');
+    expect(code).toBe(1);
+  });
+
   it('--json: one line a response, in order, with exactly the documented keys', async () => {
     const { code, out, err } = await score(text, { json: true });
     const lines = out

@@ -33,9 +33,10 @@ export function registerScore(program: Command): void {
     .summary('judge responses by rules: right, in form, step by step')
     .description(
       'Scores responses of any model by rules and says why. Each line of FILE is {"question", "answer", "response"};\n' +
-        'the answer may have the shape of GSM8K ("…\\n#### 18"), "golden" (CMATH) is understood in its place, and\n' +
-        '"source" and "language" (en, zh) are used where they are. A line that cannot be read is reported with its\n' +
-        'number, the others are scored, and the exit code is 1.',
+        'the answer may have the shape of GSM8K ("…\\n#### 18"), "golden" (CMATH) is understood in its place, as are\n' +
+        '"problem" and a "solution" with a \\boxed{} answer (MATH). An answer that is no number is compared as\n' +
+        'mathematics: \\frac{3}{4}, (0,1], x^2+1. "source" and "language" (en, zh) are used where they are. A line that\n' +
+        'cannot be read is reported with its number, the others are scored, and the exit code is 1.',
     )
     .argument('<file>', 'JSONL file, or - for standard input')
     .option(

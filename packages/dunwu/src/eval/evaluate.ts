@@ -1,7 +1,7 @@
 import type { DeepseekModel } from '../model/deepseek.js';
 import { extractAnswer } from '../reward/answer.js';
 import { readability } from '../reward/readability.js';
-import { accuracyRule } from '../reward/rules/accuracy.js';
+import { accuracyRule, isPlainNumber } from '../reward/rules/accuracy.js';
 import { formatRule } from '../reward/rules/format.js';
 import { instructionRule } from '../reward/rules/instruction.js';
 import { languageConsistency } from '../reward/rules/language.js';
@@ -192,7 +192,8 @@ export function summarise(
   for (let size = 1; size < k; size *= 2) pass_at[size] = passAt(size);
   pass_at[k] = passAt(k);
   const single = clusterInterval(correct.map((count) => count / k));
-  const voters = groups.filter(([first]) => first?.problem.answer !== undefined);
+  // Votes are counted by number, so only problems whose answers are numbers have a majority.
+  const voters = groups.filter(([first]) => isPlainNumber(first?.problem.answer ?? ''));
   const votes = voters.map((group) => majorityCorrect(group.map(voteOf)));
   const vote = votes.length === 0 ? undefined : clusterInterval(votes);
   return {

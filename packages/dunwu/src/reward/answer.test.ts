@@ -262,6 +262,13 @@ describe('parseGold', () => {
     ['18 apples.', '18'],
     ['1 1/2', '3/2'],
     ['十八', '18'],
+    ['1 000', '1000'],
+    ['minus 5', '-5'],
+    ['一半', '1/2'],
+    ['three quarters', '3/4'],
+    ['5 and a half', '11/2'],
+    ['18 dollars and 50 cents', '37/2'],
+    ['2小时30分', '5/2'],
   ])('%j is %s', (text, value) => {
     expect(parseGold(text)?.value.toFraction()).toBe(value);
   });
@@ -275,10 +282,13 @@ describe('parseGold', () => {
     '####',
     'x = 5',
     '2 dozen',
-    '5 and a half',
     '1/0',
     '3月4日',
     'NaN',
+    '1 000 200 30',
+    '5 apples and 6 pears',
+    '18 dollars and 150 cents',
+    '一半以上',
   ])('refuses %j', (text) => {
     expect(parseGold(text)).toBeNull();
   });

@@ -1,5 +1,8 @@
+import { braceEnd } from '../util/braces.js';
+import { boxes, cutInventedQuestion, hashes, heading, isHeading, label, marks, phrase } from './answer-markers.js';
 import { type Folded, fold, originSpan } from './fold.js';
-import { type NumberToken, readNumber, sameNumber, scanNumbers, wordNumberAt } from './number.js';
+import { answerWordAt, type NumberToken, readNumber, sameNumber, scanNumbers } from './number.js';
+import { joinSpoken } from './spoken-number.js';
 import { answerContents, findTags } from './tags.js';
 import type { Span } from './trace.js';
 
@@ -42,7 +45,7 @@ interface View {
 
 function view(source: string, offset: number): View {
   const folded = fold(source);
-  return { folded, text: folded.text, numbers: scanNumbers(folded.text), offset };
+  return { folded, text: folded.text, numbers: joinSpoken(folded.text, scanNumbers(folded.text)), offset };
 }
 
 function spanOf(v: View, start: number, end: number): Span {
@@ -98,7 +101,7 @@ function readDirect(v: View, at: number, form: AnswerForm): Extraction | null {
   // A sign or a currency may have been skipped as decoration: any number that begins between counts as direct.
   const [first] = within(v, at, Math.min(v.text.length, start + 400));
   if (!first || first.start > start) {
-    const words = wordNumberAt(v.text, start);
+    const words = answerWordAt(v.text, start);
     // "一共…", "三角形": a lone Chinese numeral glued to a word is no answer.
     if (
       !words ||
@@ -222,58 +225,13 @@ function lastSentence(v: View, end: number): Span | null {
   return [start, Math.max(last.end, sentenceEnd(v.text, last.end))];
 }
 
-/** A base model goes on with a question of its own after its answer; that part is not the answer to ours. */
-function cutInventedQuestion(text: string): string {
-  const digit = text.search(/\d/);
-  const marker = MARKER.exec(text);
-  if (digit < 0 || !marker) return text;
-  INVENTED.lastIndex = Math.max(digit, marker.index + marker[0].length);
-  const next = INVENTED.exec(text);
-  return next ? text.slice(0, next.index) : text;
-}
-
-const MARKER = /####|\\boxed|answer|(?:^|\n)[ \t]{0,8}A ?:|答/i;
-const INVENTED =
-  /\n[ \t]{0,8}(?:#{1,6} ?)?\*{0,2}(?:Q|Question|Problem|User|Human|问题|题目|问)\*{0,2} ?\d{0,3} ?[:：]/gi;
-
-interface Mark {
-  readonly at: number;
-  readonly end: number;
-}
-
-function marks(text: string, pattern: RegExp): Mark[] {
-  return [...text.matchAll(pattern)].map((match) => ({ at: match.index, end: match.index + match[0].length }));
-}
-
-/** "the answer is", "Final Answer:", "the correct answer to the question would be", "答案是", "答案：". */
-const phrase =
-  /\banswer\b["'*_\s]{0,4}(?:(?:to|for|of)\b[^.\n:=]{0,80}?)?["'*_\s,]{0,4}(?:(?:therefore|thus|then|hence|here),?\s)?(?:\b(?:is|was|equals|comes to)\b|\b(?:would|will|should|must) be\b|[:：=])[*_\s]{0,4}[:：]?|答案["”*_\s]{0,4}(?:应该|应当|就|便|也)?(?:是|为|等于|应为|[:：=])[*_\s]{0,4}[:：]?/gi;
-/** A heading of its own: "## Final Answer", "**Answer**", "答案". */
-const heading = /(?:^|\n)[#*_\s>]{0,8}(?:(?:the )?final )?(?:answer|答案)[*_ \t]{0,6}(?=\n)/gi;
-/** "A: 18", "Ans. 18", "答：一共18个". */
-const label =
-  /(?:^|\n)[ \t>*_#-]{0,8}(?:A|Ans(?:wer)?)[*_]{0,3}\s?[:：.][*_]{0,3}|(?:^|[\s。.;；，,、)）])答[*_]{0,3}[:：][*_]{0,3}/gi;
-const hashes = /#{4}(?!#)/g;
-const boxes = /\\(?:boxed|fbox)\s?\{/g;
-
-function braceEnd(text: string, open: number): number {
-  let depth = 1;
-  for (let i = open; i < text.length; i++) {
-    const char = text.charAt(i);
-    if (char === '\\') i++;
-    else if (char === '{') depth++;
-    else if (char === '}' && --depth === 0) return i;
-  }
-  return -1;
-}
-
 /** Reads text that should hold one answer: one number, or the same one several times, or one equation with its result. */
 function readOnly(v: View, start: number, end: number, form: AnswerForm): Extraction {
   const numbers = within(v, start, end);
   const [first] = numbers;
   const whole = spanOf(v, start, end);
   if (!first) {
-    const words = wordNumberAt(v.text, skipDecoration(v.text, start));
+    const words = answerWordAt(v.text, skipDecoration(v.text, start));
     if (words && words.end <= end && !/[\p{L}]{5}/u.test(v.text.slice(words.end, end))) return found(v, words, form);
     return { kind: 'none', spans: [whole], note: `${form === 'tag' ? 'the answer tag' : 'the box'} holds no number` };
   }
@@ -363,7 +321,7 @@ function disguised(v: View, first: NumberToken): Extraction | null {
     let end = index + run.length;
     if (/^[A-Za-z\p{Script=Han}]/u.test(run)) {
       const glued = /\p{Script=Han}/u.test(`${v.text.charAt(index - 1)}${v.text.charAt(end)}`.replace(/[或和]/g, ''));
-      const number = LONE_HAN.test(run) && glued ? null : wordNumberAt(v.text, index);
+      const number = LONE_HAN.test(run) && glued ? null : answerWordAt(v.text, index);
       read = number?.end ?? 0;
       if (number === null || sameNumber(first, number) || sameNumber(number, first) || /^one$/i.test(run)) continue;
       end = number.end;
@@ -392,11 +350,6 @@ function strongest(v: View): Extraction | null {
     return readOnly(v, box.end, end < 0 ? Math.min(v.text.length, box.end + 200) : end, 'boxed');
   }
   return hash ? readDirect(v, hash.end, 'hash') : null;
-}
-
-/** "#### 1. Work out the price" is a markdown heading. */
-function isHeading(text: string, at: number): boolean {
-  return /^[ \t]*\*{0,2}\d{1,2}(?:[.)、:：]|\s+-)[ \t]*\*{0,2}[ \t]*[\p{L}]/u.test(text.slice(at, at + 24));
 }
 
 function weakest(v: View, mode: 'all' | 'phrase-only'): Extraction | null {

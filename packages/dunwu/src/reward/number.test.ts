@@ -71,6 +71,8 @@ describe('readNumber: a whole string is one number', () => {
     ['3π', null],
     ['-', null],
     ['1'.repeat(61), null],
+    ['constructor', null],
+    ['one constructor', '1'],
   ])('%j → %s', (text, value) => {
     expect(read(text)).toBe(value);
   });

@@ -1,5 +1,6 @@
 import Fraction from 'fraction.js';
 import { fold } from './fold.js';
+import { joinSpoken } from './spoken-number.js';
 
 /**
  * One number found in a text. `value` is what the digits say; `percent` and `scale` say what stands behind them, because
@@ -8,12 +9,12 @@ import { fold } from './fold.js';
 export interface NumberToken {
   readonly value: Fraction;
   readonly percent: boolean;
-  /** 1,000,000 for "million", 10,000 for 万; absent when there is no such word. */
+  /** 1,000,000 for "million", 10,000 for 万, 60 for hours and minutes; absent when there is no such word. */
   readonly scale?: number;
   /** Digits after the decimal point, when it is written as a decimal. */
   readonly decimals?: number;
-  /** How it is written. `ratio` is a:b, read as a/b. */
-  readonly form: 'decimal' | 'fraction' | 'mixed' | 'ratio' | 'words';
+  /** How it is written. `ratio` is a:b, read as a/b; `compound` is a quantity in two units, see spoken-number.ts. */
+  readonly form: 'decimal' | 'fraction' | 'mixed' | 'ratio' | 'words' | 'compound';
   /** Range in the text it was found in, with its sign, currency, percent and scale, without units. */
   readonly start: number;
   readonly end: number;
@@ -378,7 +379,7 @@ function englishInteger(text: string, at: number): { value: number; end: number 
   words.lastIndex = at;
   for (let word = words.exec(text); word && word.index < at + match[0].length; word = words.exec(text)) {
     const name = word[0].toLowerCase();
-    const value = ENGLISH[name];
+    const value = Object.hasOwn(ENGLISH, name) ? ENGLISH[name] : undefined; // "constructor" is no number
     if (value !== undefined) section += value;
     else if (name === 'hundred' && seen) section *= 100;
     else if (name === 'thousand' && seen) {
@@ -418,6 +419,50 @@ export function wordNumberAt(text: string, at: number): NumberToken | null {
   return { value: new Fraction(english.value), percent: false, form: 'words', start: at, end: english.end };
 }
 
+const halfAt = /一半(以|多|或|到)?/y;
+const englishFractionAt =
+  /(?:(a|one|two|three|four|five|six|seven|eight|nine)[ -])?(half|halves|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s?(?![A-Za-z])(?! (?:of \$?\d|an?\b|past\b|to\b|dozen))/iy;
+const PARTS: Readonly<Record<string, number>> = {
+  half: 2,
+  halves: 2,
+  third: 3,
+  quarter: 4,
+  fourth: 4,
+  fifth: 5,
+  sixth: 6,
+  seventh: 7,
+  eighth: 8,
+  ninth: 9,
+  tenth: 10,
+};
+const belowZeroAt = /(?:minus|negative) (?=[a-z])/iy;
+
+/** "three quarters", "one-half", "half"; a bare "third" is an ordinal. */
+function englishFraction(text: string, at: number): NumberToken | null {
+  const match = sticky(englishFractionAt, text, at);
+  const part = PARTS[match?.[2]?.toLowerCase() ?? ''];
+  if (!match || part === undefined || (match[1] === undefined && part !== 2)) return null;
+  const count = match[1] === undefined ? 1 : (ENGLISH[match[1].toLowerCase()] ?? 1);
+  return { value: new Fraction(count, part), percent: false, form: 'fraction', start: at, end: at + match[0].length };
+}
+
+/**
+ * What {@link wordNumberAt} reads, and what only an answer says: 一半, half, three quarters, minus five. In a problem's text
+ * these are a number and a part, each of which may be calculated with.
+ */
+export function answerWordAt(text: string, at: number): NumberToken | null {
+  const half = sticky(halfAt, text, at);
+  if (half) {
+    if (half[1] !== undefined) return null; // 一半以上 is more than half, and no 1 either
+    return { value: new Fraction(1, 2), percent: false, form: 'fraction', start: at, end: at + 2 };
+  }
+  if (/[A-Za-z]/.test(text.charAt(at - 1))) return wordNumberAt(text, at);
+  const below = sticky(belowZeroAt, text, at);
+  const positive = below ? wordNumberAt(text, at + below[0].length) : null;
+  if (positive) return { ...positive, value: positive.value.neg(), start: at };
+  return englishFraction(text, at) ?? wordNumberAt(text, at);
+}
+
 const COMPOUND_UNIT =
   /\b(?:and|or|to|half|quarters?|thirds?|dozens?|hundreds?|score)\b|[或和半至到几多零一二两三四五六七八九十百万亿]|千(?![克米瓦卡升])/i;
 const unitAfter = /^\s*(?:\\text\{|\\mathrm\{)?\s*(?:[\p{L}²³°℃/.^{}]{1,20}(?:2|3)?\}?\s*){0,4}[.。]?\s*$/u;
@@ -431,14 +476,14 @@ const unitAfter = /^\s*(?:\\text\{|\\mathrm\{)?\s*(?:[\p{L}²³°℃/.^{}]{1,20}
 export function readNumber(source: string): NumberToken | null {
   if (source.length > 1000) return null;
   const text = fold(source).text.trim();
-  const [token, ...others] = scanNumbers(text);
+  const [token, ...others] = joinSpoken(text, scanNumbers(text));
   if (token) {
     if (others.length > 0 || text.slice(0, token.start).trim() !== '') return null;
     const rest = text.slice(token.end);
     return unitAfter.test(rest) && !/\d\D*\d/.test(rest) && !COMPOUND_UNIT.test(rest) ? token : null;
   }
   if (/\d/.test(text)) return null;
-  const words = wordNumberAt(text, 0);
+  const words = answerWordAt(text, 0);
   if (!words) return null;
   const rest = text.slice(words.end);
   return unitAfter.test(rest) && !COMPOUND_UNIT.test(rest) ? words : null;

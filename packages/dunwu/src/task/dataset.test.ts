@@ -63,6 +63,33 @@ describe('dataset', () => {
     ]);
   });
 
+  it('reads MATH: the last box of the solution is the gold answer, unless there is one', () => {
+    const solution = 'We get $\\boxed{1}$ first, so $x \\in \\boxed{\\left(0, \\frac{1}{2}\\right]}$.';
+    const rows = [
+      { problem: 'Solve.', solution, level: 'Level 3', type: 'Algebra' },
+      { problem: 'Solve it.', solution, answer: '\\{1,2\\}', subject: 'Algebra', level: 3, unique_id: 'x' },
+    ];
+    const found = all(open(write('math-rows.jsonl', rows.map((row) => JSON.stringify(row)).join('\n'))));
+    expect(found.toSorted((a, b) => (a.id < b.id ? -1 : 1))).toEqual([
+      {
+        id: 'math-rows:1',
+        prompt: 'Solve.',
+        answer: '\\left(0, \\frac{1}{2}\\right]',
+        source: 'math-rows',
+        language: 'en',
+        meta: { line: 1, numbers: [], solution, level: 'Level 3', subject: 'Algebra' },
+      },
+      {
+        id: 'math-rows:2',
+        prompt: 'Solve it.',
+        answer: '\\{1,2\\}',
+        source: 'math-rows',
+        language: 'en',
+        meta: { line: 2, numbers: [], solution, level: 3, subject: 'Algebra' },
+      },
+    ]);
+  });
+
   it('splits by the question, the same way in any order, without repeats', () => {
     const rows = Array.from({ length: 400 }, (_, i) =>
       JSON.stringify({ question: `What is ${i}+1?`, golden: `${i + 1}` }),
@@ -106,8 +133,8 @@ describe('dataset', () => {
     ['list.jsonl', '[1]', 'list.jsonl:1: found a list; expected GSM8K'],
     [
       'keys.jsonl',
-      '{"problem": "a", "answer": "#### 1"}',
-      'keys.jsonl:1: no "question" among the keys problem, answer',
+      '{"prompt": "a", "answer": "#### 1"}',
+      'keys.jsonl:1: neither "question" nor "problem" among the keys prompt, answer',
     ],
     ['gold.jsonl', '{"question": "a"}', 'gold.jsonl:1: neither "answer" nor "golden" among the keys question'],
     ['mark.jsonl', '{"question": "a", "answer": "72"}', 'mark.jsonl:1: "answer" has no final answer after "####"'],
@@ -118,6 +145,14 @@ describe('dataset', () => {
       'type.jsonl:2: "question" must be a text that is not empty',
     ],
     ['golden.jsonl', '{"question": "a", "golden": null}', 'golden.jsonl:1: "golden" must be a text or a number'],
+    ['math.jsonl', '{"problem": "a"}', 'math.jsonl:1: neither "answer" nor "solution" among the keys problem'],
+    [
+      'box.jsonl',
+      '{"problem": "a", "solution": "so 5"}',
+      'box.jsonl:1: "solution" has no \\boxed{…} that holds the answer',
+    ],
+    ['holds.jsonl', '{"problem": "a", "solution": "\\\\boxed{}"}', 'holds.jsonl:1: "solution" has an empty \\boxed{}'],
+    ['blank.jsonl', '{"problem": "a", "answer": " "}', 'blank.jsonl:1: "answer" is empty'],
     ['grade.jsonl', '{"question": "a", "golden": "1", "grade": "two"}', 'grade.jsonl:1: "grade" must be a number'],
   ])('names file, line and what is wrong: %s', (name, text, message) => {
     expect(() => open(write(name, text))).toThrow(message);

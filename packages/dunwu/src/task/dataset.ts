@@ -1,5 +1,6 @@
 import { basename, extname, resolve } from 'node:path';
 import { z } from 'zod';
+import { lastBoxed } from '../util/braces.js';
 import { readJsonl } from '../util/jsonl.js';
 import { hash32, type Random } from '../util/random.js';
 import { languageOf } from './language.js';
@@ -9,7 +10,7 @@ import { splitOf } from './split.js';
 /** A problem set in files. Unknown keys are errors. */
 export const datasetSchema = z.strictObject({
   type: z.literal('dataset'),
-  /** JSONL, one problem a line, in GSM8K's or CMATH's shape. */
+  /** JSONL, one problem a line, in GSM8K's, CMATH's or MATH's shape. */
   path: z.string().min(1),
   /** A file for the test split. Without it, `path` is split 80/10/10 by a hash of the question. */
   test: z.string().min(1).optional(),
@@ -35,12 +36,13 @@ export interface DatasetTask extends Task {
 }
 
 const SHAPES =
-  'expected GSM8K\'s {"question": "…", "answer": "… #### 18"} or CMATH\'s {"question": "…", "golden": "18", "grade"?, "reasoning_step"?}';
+  'expected GSM8K\'s {"question": "…", "answer": "… #### 18"} or CMATH\'s {"question": "…", "golden": "18", "grade"?, "reasoning_step"?} or MATH\'s {"problem": "…", "solution": "… \\\\boxed{18}" or "answer": "18", "level"?, "type"?}';
 
 /**
  * Problems from JSONL files: GSM8K's shape (`question`, `answer` ending in `#### x`, with `<<a=b>>` annotations) or
- * CMATH's (`question`, `golden`). `meta`: `numbers` (in the question), `line`, and where the row has them `steps`
- * (AnnotatedStep[]), `solution` (the answer's text without annotations), `grade`, `reasoningSteps`.
+ * CMATH's (`question`, `golden`) or MATH's (`problem`, and `answer` or the last `\boxed{…}` of `solution`). `meta`:
+ * `numbers` (in the question), `line`, and where the row has them `steps` (AnnotatedStep[]), `solution` (the answer's
+ * text without annotations), `grade`, `reasoningSteps`, `level`, `subject`.
  *
  * With a `test` file, `path` is split 90/10 into train and validation; questions that are in the test file too are left
  * out of both. Repeated questions (but for case, width and spaces) count once.
@@ -128,15 +130,17 @@ function* readProblems(path: string, idPrefix: string, source: string, language?
       return fail(`found ${value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`}`);
     }
     const row = value as Record<string, unknown>;
-    const { question } = row;
+    const isMath = !('question' in row) && 'problem' in row;
+    const question = isMath ? row.problem : row.question;
+    const asked = isMath ? 'problem' : 'question';
     if (typeof question !== 'string' || question.trim() === '') {
       return fail(
-        'question' in row
-          ? '"question" must be a text that is not empty'
-          : `no "question" among the keys ${Object.keys(row).join(', ') || '(none)'}`,
+        asked in row
+          ? `"${asked}" must be a text that is not empty`
+          : `neither "question" nor "problem" among the keys ${Object.keys(row).join(', ') || '(none)'}`,
       );
     }
-    const gold = 'golden' in row ? fromCmath(row, fail) : fromGsm8k(row, fail);
+    const gold = isMath ? fromMath(row, fail) : 'golden' in row ? fromCmath(row, fail) : fromGsm8k(row, fail);
     const key = question.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
     yield {
       key,
@@ -173,6 +177,28 @@ function fromCmath(row: Record<string, unknown>, fail: (what: string) => never):
     meta[name] = value;
   }
   return { answer: answer.trim(), meta };
+}
+
+/** Hendrycks et al., arXiv 2103.03874: the answer is what the solution's last box holds. */
+function fromMath(row: Record<string, unknown>, fail: (what: string) => never): Gold {
+  const { answer, solution, level, type, subject = type } = row;
+  if (solution !== undefined && typeof solution !== 'string') return fail('"solution" must be a text');
+  const given = typeof answer === 'number' ? String(answer) : answer;
+  if (given !== undefined && typeof given !== 'string') return fail('"answer" must be a text or a number');
+  if (given === undefined && solution === undefined) {
+    return fail(`neither "answer" nor "solution" among the keys ${Object.keys(row).join(', ')}`);
+  }
+  const gold = given?.trim() ?? lastBoxed(solution ?? '');
+  if (gold === null) return fail('"solution" has no \\boxed{…} that holds the answer, and there is no "answer"');
+  if (gold === '') return fail(given === undefined ? '"solution" has an empty \\boxed{}' : '"answer" is empty');
+  return {
+    answer: gold,
+    meta: {
+      ...(solution === undefined ? {} : { solution }),
+      ...(typeof level === 'string' || typeof level === 'number' ? { level } : {}),
+      ...(typeof subject === 'string' ? { subject } : {}),
+    },
+  };
 }
 
 function fromGsm8k(row: Record<string, unknown>, fail: (what: string) => never): Gold {

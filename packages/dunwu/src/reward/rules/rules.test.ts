@@ -92,7 +92,50 @@ describe('accuracy', () => {
   });
 
   it.each([undefined, '', 'Monday', '48 or 49'])('a gold answer %j is not the response’s fault', (answer) => {
-    expect(accuracyRule()(problem({ answer }), '<answer>48</answer>')).toMatchObject({ status: 'bad-gold', points: 0 });
+    const rule = accuracyRule({ equality: 'number' });
+    expect(rule(problem({ answer }), '<answer>48</answer>')).toMatchObject({ status: 'bad-gold', points: 0 });
+  });
+
+  it.each([
+    ['\\frac{3}{4}', '<answer>0.75</answer>', 'ok'],
+    ['\\frac{3}{4}', '<answer>$\\frac{6}{8}$</answer>', 'ok'],
+    ['\\frac{3}{4}', '<answer>\\frac{4}{3}</answer>', 'wrong'],
+    ['(0,1]', '<answer>\\boxed{0 < x \\le 1}</answer>', 'ok'],
+    ['x^2+2x+1', '<answer>(x+1)^2</answer>', 'ok'],
+    ['2x', '<answer>2</answer>', 'wrong'],
+    ['2^3', '<answer>8</answer>', 'ok'],
+    ['So $x=1$ or $2$.\n#### \\{1, 2\\}', '<answer>2, 1</answer>', 'ok'],
+    ['\\{1,2\\}', '<answer>\\frac{</answer>', 'unparsable'],
+    ['\\{1,2\\}', '\\{1,2\\}', 'unparsable'],
+    ['\\{1,2\\}', '<answer>\\{1,2\\}</answer><answer>\\{1,3\\}</answer>', 'wrong'],
+    ['\\frac{', '<answer>1</answer>', 'bad-gold'],
+    ['\\frac{', 'nothing', 'bad-gold'],
+    ['', '<answer>1</answer>', 'bad-gold'],
+    ['Monday', '<answer>monday</answer>', 'ok'],
+  ])('compares as mathematics where the gold answer %j is no number: %j is %s', (answer, response, status) => {
+    const part = accuracyRule()(problem({ answer }), response);
+    expect(part).toMatchObject({ status, points: status === 'ok' ? 1 : 0 });
+  });
+
+  it('compares numbers exactly as ever, unless maths is asked for', () => {
+    const response = '<answer>\\sqrt{64}</answer>';
+    const ask = (equality: 'auto' | 'number' | 'maths') =>
+      accuracyRule({ equality })(problem({ answer: '8' }), response);
+    expect([ask('auto').status, ask('number').status, ask('maths').status]).toEqual(['unparsable', 'unparsable', 'ok']);
+    expect(slices(response, ask('maths').evidence)).toEqual(['\\sqrt{64}']);
+  });
+
+  it('hands its options on, and refuses those that would be ignored', () => {
+    const judge = (answer: string, given: string, options: object) =>
+      accuracyRule({ equality: 'maths', ...options })(problem({ answer }), `<answer>${given}</answer>`).status;
+    expect(judge('5 cm', '5', {})).toBe('ok');
+    expect(judge('5 cm', '5', { units: 'match' })).toBe('wrong');
+    expect(judge('5 cm', '0.05 m', { units: 'match' })).toBe('ok');
+    expect(judge('\\sqrt{2}', '1.41', {})).toBe('ok');
+    expect(judge('\\sqrt{2}', '1.41', { decimals: 3 })).toBe('wrong');
+    expect(judge('3.14', '\\pi', {})).toBe('wrong');
+    expect(judge('3.14', '\\pi', { tolerance: 0.001 })).toBe('ok');
+    expect(() => accuracyRule({ equality: 'number', units: 'match' })).toThrow('not with `equality: number`');
   });
 
   it('understands a gold rationale', () => {
