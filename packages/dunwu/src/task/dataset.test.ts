@@ -165,4 +165,46 @@ describe('dataset', () => {
     expect(empty).toHaveLength(2);
     expect(() => one.sample(new Random(1), empty[0] ?? 'test')).toThrow('split is empty');
   });
+
+  const rows = (questions: readonly (string | readonly [string, unknown])[]): string =>
+    questions
+      .map((each) => (typeof each === 'string' ? { question: each } : { question: each[0], language: each[1] }))
+      .map((row) => JSON.stringify({ ...row, golden: '1' }))
+      .join('\n');
+  const languages = (task: ReturnType<typeof open>) =>
+    all(task)
+      .sort((a, b) => Number(a.meta.line) - Number(b.meta.line))
+      .map(({ language }) => language);
+  const french = 'Marie a douze pommes dans son panier et elle en donne trois. Combien lui en reste-t-il ?';
+  const russian = 'У Марии было двенадцать яблок, и она отдала три из них сестре. Сколько яблок у неё осталось?';
+  const japanese = '太郎君はりんごを五個持っています。全部でいくつですか。';
+
+  it('tells the language of each question, and what is too short by the rest of the file', () => {
+    expect(languages(open(write('fr.jsonl', rows([french, `${french} Dis-le.`, '3 + 4 = ?']))))).toEqual([
+      'fr',
+      'fr',
+      'fr',
+    ]);
+    const mixed = [french, russian, japanese, '小红有三个苹果，一共多少个？', 'How many apples are there in all?'];
+    expect(languages(open(write('mixed.jsonl', rows(mixed))))).toEqual(['fr', 'ru', 'ja', 'zh', 'en']);
+  });
+
+  it('leaves English and Chinese files by script, odd sentences included', () => {
+    const english = Array.from({ length: 12 }, (_, i) => `How many apples are there if Tom has ${i}?`);
+    const questions = [...english, french, '3 + 4 = ?', '我有三个の苹果，一共多少个？'];
+    expect(languages(open(write('en.jsonl', rows(questions))))).toEqual([...Array(14).fill('en'), 'zh']);
+  });
+
+  it("a row's own language goes first, then the config's", () => {
+    const path = write('own.jsonl', rows([[french, 'ca'], `${french} Dis-le.`, '3 + 4 = ?']));
+    expect(languages(open(path, { language: 'de' }))).toEqual(['ca', 'de', 'de']);
+  });
+
+  it('refuses codes that it does not know, with those that it does', () => {
+    const path = write('code.jsonl', rows([french, ['5 - 1 = ?', 'French']]));
+    expect(() => open(path)).toThrow(/code\.jsonl:2: "language": "French" is no language .* de, el, en,/);
+    expect(() => open(path, { language: 'xx' })).toThrow(
+      /\\?"xx\\?" is no language that can be told; known are am, ar,/,
+    );
+  });
 });

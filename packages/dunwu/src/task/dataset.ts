@@ -1,11 +1,15 @@
 import { basename, extname, resolve } from 'node:path';
 import { z } from 'zod';
+import { isLanguage, LANGUAGES } from '../text/identify.js';
 import { lastBoxed } from '../util/braces.js';
 import { readJsonl } from '../util/jsonl.js';
 import { hash32, type Random } from '../util/random.js';
-import { languageOf } from './language.js';
-import type { Language, Problem, Split, Task } from './problem.js';
+import { languagesOf } from './language.js';
+import type { Problem, Split, Task } from './problem.js';
 import { splitOf } from './split.js';
+
+const unknownLanguage = (code: unknown): string =>
+  `${JSON.stringify(code)} is no language that can be told; known are ${LANGUAGES.join(', ')}`;
 
 /** A problem set in files. Unknown keys are errors. */
 export const datasetSchema = z.strictObject({
@@ -16,8 +20,14 @@ export const datasetSchema = z.strictObject({
   test: z.string().min(1).optional(),
   /** What the problems' `source` says: reward weights are looked up by it. Default: the file's name, or its folder's. */
   source: z.string().min(1).optional(),
-  /** Default: by the script of each question. */
-  language: z.enum(['en', 'zh']).optional(),
+  /**
+   * ISO 639-1 code for the rows that have no `"language"` of their own. Default: by the script of each question where
+   * they are Chinese or English, else by `eld` ({@link languagesOf}).
+   */
+  language: z
+    .string()
+    .refine(isLanguage, { error: (issue) => unknownLanguage(issue.input) })
+    .optional(),
 });
 
 export type DatasetConfig = z.output<typeof datasetSchema>;
@@ -42,7 +52,8 @@ const SHAPES =
  * Problems from JSONL files: GSM8K's shape (`question`, `answer` ending in `#### x`, with `<<a=b>>` annotations) or
  * CMATH's (`question`, `golden`) or MATH's (`problem`, and `answer` or the last `\boxed{…}` of `solution`). `meta`:
  * `numbers` (in the question), `line`, and where the row has them `steps` (AnnotatedStep[]), `solution` (the answer's
- * text without annotations), `grade`, `reasoningSteps`, `level`, `subject`.
+ * text without annotations), `grade`, `reasoningSteps`, `level`, `subject`. A row's `language` (ISO 639-1) goes before
+ * the config's.
  *
  * With a `test` file, `path` is split 90/10 into train and validation; questions that are in the test file too are left
  * out of both. Repeated questions (but for case, width and spaces) count once.
@@ -119,10 +130,9 @@ function sourceName(path: string): string {
   return /^(train|test|validation|valid|dev|data)$/i.test(name) && folder !== '' ? folder : name;
 }
 
-function* readProblems(path: string, idPrefix: string, source: string, language?: Language): Generator<Row> {
-  let rows = 0;
+function* readProblems(path: string, idPrefix: string, source: string, language?: string): Generator<Row> {
+  const read: { row: Omit<Row, 'problem'>; problem: Omit<Problem, 'language'>; language: string | undefined }[] = [];
   for (const { value, number } of readJsonl(path)) {
-    rows++;
     const fail = (what: string): never => {
       throw new Error(`${path}:${number}: ${what}; ${SHAPES}`);
     };
@@ -142,20 +152,27 @@ function* readProblems(path: string, idPrefix: string, source: string, language?
     }
     const gold = isMath ? fromMath(row, fail) : 'golden' in row ? fromCmath(row, fail) : fromGsm8k(row, fail);
     const key = question.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
-    yield {
-      key,
-      order: hash32(`order:${key}`),
+    if (row.language !== undefined && (typeof row.language !== 'string' || !isLanguage(row.language))) {
+      throw new Error(`${path}:${number}: "language": ${unknownLanguage(row.language)}`);
+    }
+    read.push({
+      row: { key, order: hash32(`order:${key}`) },
+      language: row.language ?? language,
       problem: {
         id: `${idPrefix}:${number}`,
         prompt: question,
         answer: gold.answer,
         source,
-        language: language ?? languageOf(question),
         meta: { line: number, numbers: numbersIn(question), ...gold.meta },
       },
-    };
+    });
   }
-  if (rows === 0) throw new Error(`${path}: the file has no problems; ${SHAPES}, one a line`);
+  if (read.length === 0) throw new Error(`${path}: the file has no problems; ${SHAPES}, one a line`);
+  const open = read.filter((each) => each.language === undefined);
+  const told = languagesOf(open.map(({ problem }) => problem.prompt)).values();
+  for (const { row, problem, language } of read) {
+    yield { ...row, problem: { ...problem, language: language ?? (told.next().value as string) } };
+  }
 }
 
 interface Gold {
