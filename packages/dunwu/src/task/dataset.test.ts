@@ -195,6 +195,14 @@ describe('dataset', () => {
     expect(languages(open(write('en.jsonl', rows(questions))))).toEqual([...Array(14).fill('en'), 'zh']);
   });
 
+  it('formulas are in no language', () => {
+    const maths = [
+      'Compute $\\sin x + \\frac{donc le reste est pour nous}{y}$.',
+      'Simplify \\dfrac{3}{4} \\cdot \\sqrt{7}.',
+    ];
+    expect(languages(open(write('maths.jsonl', rows(maths))))).toEqual(['en', 'en']);
+  });
+
   it("a row's own language goes first, then the config's", () => {
     const path = write('own.jsonl', rows([[french, 'ca'], `${french} Dis-le.`, '3 + 4 = ?']));
     expect(languages(open(path, { language: 'de' }))).toEqual(['ca', 'de', 'de']);

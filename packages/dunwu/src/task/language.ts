@@ -22,6 +22,10 @@ const ENGLISH = new Set(
   ),
 );
 
+/** Letters of formulas and names of TeX's commands are in no language. */
+const withoutFormulas = (text: string): string =>
+  text.replace(/\$[^$]{0,2000}\$|\\\([^\n]{0,500}?\\\)|\\[A-Za-z]+/g, ' ');
+
 /** Whether at least one word in five is one that English cannot do without. */
 function looksEnglish(text: string): boolean {
   const words = text.toLowerCase().match(/\p{L}+/gu) ?? [];
@@ -46,7 +50,11 @@ export function languagesOf(texts: readonly string[]): string[] {
   const found: (string | undefined)[] = texts.map((text) =>
     isJapanese(text) ? 'ja' : languageOf(text) === 'zh' ? 'zh' : undefined,
   );
-  const open = texts.flatMap((text, i) => (found[i] === undefined ? [{ text, i, english: looksEnglish(text) }] : []));
+  const open = texts.flatMap((source, i) => {
+    if (found[i] !== undefined) return [];
+    const text = withoutFormulas(source);
+    return [{ text, i, english: looksEnglish(text) }];
+  });
   const odd = open.filter(({ english }) => !english);
   const told = new Map<number, string>();
   if (odd.length * 10 >= open.length) {
