@@ -3,7 +3,8 @@ import { RewardProgram, type RewardProgramConfig } from '../reward/program.js';
 import { type RuleName, ruleNames } from '../reward/rules/index.js';
 import type { PartStatus, Trace } from '../reward/trace.js';
 import { languageOf } from '../task/language.js';
-import type { Language, Problem } from '../task/problem.js';
+import type { Problem } from '../task/problem.js';
+import { isLanguage, LANGUAGES } from '../text/identify.js';
 import { lastBoxed } from '../util/braces.js';
 import { UsageError } from '../util/errors.js';
 import { visible } from '../util/visible.js';
@@ -64,7 +65,10 @@ const line = z
     solution: z.string().optional(),
     response: z.string(),
     source: z.string().optional(),
-    language: z.enum(['en', 'zh']).optional(),
+    language: z
+      .string()
+      .refine(isLanguage, { error: `is no language that can be told; known are ${LANGUAGES.join(', ')}` })
+      .optional(),
     meta: z.record(z.string(), z.unknown()).optional(),
   })
   .refine((row) => row.question !== undefined || row.problem !== undefined, { error: 'missing', path: ['question'] })
@@ -99,7 +103,7 @@ export function parseResponseLine(text: string, index: number): { problem: Probl
   const { response, source, language, meta } = parsed.data;
   const question = parsed.data.question ?? parsed.data.problem ?? '';
   const given = goldOf(parsed.data) ?? '';
-  const spoken: Language = language ?? languageOf(question);
+  const spoken = language ?? languageOf(question);
   const problem: Problem = {
     id: `line:${index}`,
     prompt: question,
