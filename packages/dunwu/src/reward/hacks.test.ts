@@ -11,6 +11,10 @@ const PROGRAMS: Readonly<Record<string, RewardProgramConfig>> = {
     rules: { accuracy: 1, format: 1, instruction: 0 },
     sources: { general: { accuracy: 0, instruction: 1 } },
   },
+  'compared as mathematics': {
+    rules: { accuracy: { weight: 1, equality: 'maths' }, format: 1, instruction: 0 },
+    sources: { general: { accuracy: 0, instruction: 1 } },
+  },
   'to be read': {
     rules: {
       accuracy: 1,

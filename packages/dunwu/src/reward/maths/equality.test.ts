@@ -180,6 +180,19 @@ const EQUAL = String.raw`
   3万  ~  30000
   -5  ~  minus 5
   \sum_{k=1}^{10} k  ~  \sum_{k=1}^{10} k
+  .5  ~  0.50
+  \text{6 apples}  ~  6
+  1:2:3  ~  1 : 2 : 3
+  \{x|x>3\}  ~  (3,\infty)
+  \{x \mid x>3\}  ~  x > 3
+  2或3  ~  3或2
+  x<1或x>3  ~  (-∞,1)∪(3,+∞)
+  3/4小时  ~  45分钟
+  8  ~  \sqrt{64}
+  n!  ~  n(n-1)!
+  \frac{\ln x}{\ln 2}  ~  \log_2 x
+  9^{9^{9^9}}  ~  9^{9^{9^9}}
+  17 + 18  ~  35
   250/3  ~  83.33
   \sqrt{2}  ~  1.41
   \pi  ~  3.1416
@@ -208,8 +221,6 @@ const DIFFERENT = String.raw`
   18  ~  18 = 17
   18  ~  x = 18 = 17
   18  ~  18x
-  18  ~  half of 18
-  18  ~  18 \text{ or 20}
   18 \text{ cm}  ~  18.5 \text{ cm}
   1 m  ~  10 cm
   30^\circ  ~  \frac{\pi}{3}
@@ -285,6 +296,13 @@ const DIFFERENT = String.raw`
   \frac{250}{3}  ~  83.34
   \frac{250}{3}  ~  83
   0.33  ~  \frac13
+  59  ~  80 - 21
+  35  ~  5 \times 7
+  18  ~  18三十
+  1:2:3  ~  1:3:2
+  \overline{AB}  ~  AB
+  \log x  ~  \ln x
+  \{x|x>3\}  ~  \{x|x>4\}
   3.14  ~  \pi
   3:4  ~  4:3
 `;
@@ -306,6 +324,11 @@ const UNPARSABLE = [
   '???',
   '=',
   '\\foo{2}',
+  'about 18',
+  'half of 18',
+  '18 sixty',
+  '18 \\text{ maybe one}',
+  '18 \\text{ or 20}',
   '('.repeat(500),
   `${'('.repeat(60)}1${')'.repeat(60)}`,
   `${'{'.repeat(41)}1${'}'.repeat(41)}`,
@@ -326,6 +349,36 @@ describe('compareMaths', () => {
   it.each(UNPARSABLE)('%j cannot be read, as an answer or as a gold answer', (text) => {
     expect(compare('\\frac{3}{4}', text)).toBe('unparsable');
     expect(compare(text, '\\frac{3}{4}')).toBe('bad-gold');
+  });
+
+  it.each([
+    ['9^{9^{9^9}}', '9^{9^{9^8}}'],
+    ['\\frac{1}{0}', '\\frac{2}{0}'],
+    ['\\int_0^1 x dx', '\\frac12'],
+  ])('%s and %s: nobody can tell', (gold, answer) => {
+    expect(compare(gold, answer)).toBe('undecided');
+  });
+
+  it('looks at units only when asked to', () => {
+    const units = 'match' as const;
+    expect(compare('5 cm', '5 m')).toBe('equal');
+    expect(compare('5 cm', '5 m', { units })).toBe('different');
+    expect(compare('5 cm', '5', { units })).toBe('different');
+    expect(compare('5 cm', '0.05 m', { units })).toBe('equal');
+    expect(compare('5 cm', '5厘米', { units })).toBe('equal');
+    expect(compare('5 apples', '5 apple', { units })).toBe('equal');
+    expect(compare('5 apples', '5 pears', { units })).toBe('different');
+    expect(compare('5', '5 cm', { units })).toBe('equal');
+  });
+
+  it('asks for decimal places, and forgives within a tolerance', () => {
+    expect(compare('\\sqrt{2}', '1.41', { decimals: 3 })).toBe('different');
+    expect(compare('\\sqrt{2}', '1.414', { decimals: 3 })).toBe('equal');
+    expect(compare('\\frac{2}{3}', '0.67', { decimals: 3 })).toBe('different');
+    expect(compare('\\frac{3}{4}', '0.7', { decimals: 1 })).toBe('different'); // it has a finite decimal
+    expect(compare('3.14', '\\pi', { tolerance: 0.001 })).toBe('equal');
+    expect(compare('3.14', '3.15', { tolerance: 0.001 })).toBe('different');
+    expect(compare('314', '314.1', { tolerance: 0.001 })).toBe('different'); // no decimal
   });
 
   it('finds every gold answer of the tables equal to itself', () => {

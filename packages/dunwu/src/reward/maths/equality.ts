@@ -340,6 +340,7 @@ function judgePlain(gold: Value, answer: Value, options: MathsOptions): Judgemen
   }
   const [a, b] = [expressionOf(gold), expressionOf(answer)];
   if (a === null || b === null) return 'different';
+  if (gold.number && !answer.number && isCalculation(b)) return 'different';
   const judgement = judgeExpressions(a, b);
   if (judgement === 'equal') return 'equal';
   // 50% is 50 or a half, as in the rule of numbers: the sign may stand in the question.
@@ -349,6 +350,13 @@ function judgePlain(gold: Value, answer: Value, options: MathsOptions): Judgemen
   }
   if (rounded(a, answer, options) || withinTolerance(gold, answer, options)) return 'equal';
   return judgement;
+}
+
+/** 80 - 21 where 59 is asked for: the work that was to be done. √64 and 2^3 are other names of a number. */
+function isCalculation(expression: Expression): boolean {
+  const adds = (node: Expression): boolean =>
+    Array.isArray(node) && (['Add', 'Subtract', 'Multiply'].includes(String(node[0])) || node.slice(1).some(adds));
+  return adds(expression) && exactValue(expression) !== null;
 }
 
 /** sameNumber takes two decimals of 250/3; the options may ask for more. */

@@ -1,5 +1,5 @@
 import { fold } from '../fold.js';
-import { type NumberToken, readNumber } from '../number.js';
+import { answerWordAt, type NumberToken, readNumber } from '../number.js';
 import { unitOf } from '../units.js';
 import { type Expression, readExpression } from './expression.js';
 import { closing, normaliseLatex, splitOutside } from './latex.js';
@@ -74,6 +74,12 @@ function readForm(text: string, nesting: number): MathsAnswer | null {
   const grouped = joinThousands(text);
   const whole = wrapped(grouped, nesting);
   if (whole !== undefined) return whole;
+  const quoted = /^\\text\s?\{([^{}]*\d[^{}]*)\}$/.exec(grouped)?.[1];
+  if (quoted !== undefined) return readForm(quoted.trim(), nesting + 1);
+  const ratio = grouped.split(/\s?:\s?/);
+  if (ratio.length > 2 && ratio.every((part) => /^\d+(?:\.\d+)?$/.test(part))) {
+    return collect(ratio, nesting, (items) => ({ kind: 'tuple', open: ':', close: ':', items }));
+  }
   const matrix = readMatrix(grouped, nesting);
   if (matrix !== undefined) return matrix;
   const compound = compoundQuantity(grouped);
@@ -133,7 +139,10 @@ function wrapped(text: string, nesting: number): MathsAnswer | null | undefined 
   if (open === '{') return readForm(inner, nesting + 1);
   if (set) {
     if (inner === '') return { kind: 'set', items: [] };
-    if (/[|:]|\\mid/.test(inner)) return { kind: 'words', text: plainWords(text) }; // {x | x > 1}: by its text
+    const builder = /^([A-Za-z])\s?(?:\\in\s?\\mathbb\s?\{R\})?\s?(?:\||:|\\mid(?![A-Za-z]))(.+)$/.exec(inner);
+    const condition = builder?.[2] === undefined ? null : readForm(builder[2].trim(), nesting + 1);
+    if (condition?.kind === 'relation' || condition?.kind === 'list') return condition; // {x | x > 1} is (1, ∞)
+    if (/[|:]|\\mid/.test(inner)) return { kind: 'words', text: plainWords(text) }; // another one: by its text
   }
   const { parts } = splitOutside(inner, /[,;]/);
   const tuple = (items: MathsAnswer[]): MathsAnswer =>
@@ -197,6 +206,9 @@ const wordUnit = new RegExp(
 const NO_UNIT = /\d|\b(?:or|and|to|not|half|dozens?|pairs?|hundreds?|score|mod)\b|[或和半至到几多]/i;
 const SCALED = /^-?[¤\d.,/\s]*\d\s*(?:thousand|million|billion|trillion|k|百|千|万|百万|千万|亿)$/i;
 
+/** "about 18": a word beside a number or another word is no product of its letters. */
+const PROSE = /(?<![\\A-Za-z])[A-Za-z]{4,}\s+[\dA-Za-z]|[\dA-Za-z]\s+[A-Za-z]{4,}/;
+
 /** A number or an expression, and what stands round it; null when it is none. */
 function readValue(source: string): Value | null {
   let text = source;
@@ -222,7 +234,7 @@ function readValue(source: string): Value | null {
     if (unit === 'percent' || unit === 'per cent') unit = null;
   }
   const number = plainNumber(text, percent);
-  const expression = readExpression(text);
+  const expression = PROSE.test(text) ? null : readExpression(text);
   return expression === null && number === null ? null : { kind: 'value', expression, number, percent, unit };
 }
 
@@ -240,6 +252,11 @@ function plainNumber(text: string, percent: boolean): NumberToken | null {
   return readNumber(percent ? `${text}%` : text);
 }
 
+/** "18 sixty", "18三十": a second number is no unit of the first. */
+function saysNumber(words: string): boolean {
+  return words.split(/[^A-Za-z\u4e00-\u9fff]+/).some((word) => word !== '' && answerWordAt(word, 0) !== null);
+}
+
 function withoutUnit(text: string): { value: string; written: string | null } {
   const none = { value: text, written: null };
   if (/\^\\circ\s*(?:[CF])?$/.test(text)) {
@@ -251,7 +268,7 @@ function withoutUnit(text: string): { value: string; written: string | null } {
   if (!named) return none;
   const [, value = '', words = '', power = ''] = named;
   const unit = `${words.trim()}${power.replace(/\s/g, '')}`;
-  if (value.trim() === '' || NO_UNIT.test(words)) return none;
+  if (value.trim() === '' || NO_UNIT.test(words) || saysNumber(words)) return none;
   if (/\\$/.test(value)) return none;
   const plain = !/\\(?:text|mathrm|operatorname)/.test(text.slice(value.length));
   // Bare letters after an expression are a product: "5 ab". A unit is a word, or one that is known and stands apart.
@@ -285,8 +302,9 @@ function isSentence(text: string): boolean {
   );
 }
 
-/** An answer in words: at least one letter of any script. */
+/** An answer in words: at least one letter of any script, and no number of its own, which words would only blur ("about 18"). */
 function readWords(text: string): MathsAnswer | null {
+  if (/\b\d/.test(text)) return null;
   const words = plainWords(text);
   return /\p{L}/u.test(words) && !/[{}\\^_]/.test(words) ? { kind: 'words', text: words } : null;
 }

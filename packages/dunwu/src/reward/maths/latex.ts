@@ -88,7 +88,7 @@ const REWRITES: readonly Rewrite[] = [
   [/\\(?:measured)?angle(?![A-Za-z])|\\triangle(?![A-Za-z])/g, ''],
   [/^(?:minus|negative) (?=[\d.\\¤])|^零下\s?(?=\d)/i, '-'],
   [/\s+/g, ' '],
-  [/^[\s.,;:。，；]+|[\s.,;:。，；]+$/g, ''],
+  [/^(?:[\s,;:。，；]|\.(?!\d))+|[\s.,;:。，；]+$/g, ''],
 ];
 
 function bracket(name: string): string {
