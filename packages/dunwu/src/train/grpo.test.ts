@@ -186,8 +186,8 @@ describe('the log', () => {
     });
   });
 
-  it('a gold answer that is no number is told apart', async () => {
-    const { host } = await train({ steps: 1 }, { on: task('many') });
+  it('a gold answer that cannot be read is told apart', async () => {
+    const { host } = await train({ steps: 1 }, { on: task('(((') });
     expect(host.rows[0]).toMatchObject({ accuracy: 0, 'reward/accuracy/bad-gold': 1 });
   });
 });
