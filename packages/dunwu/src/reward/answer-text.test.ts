@@ -40,7 +40,10 @@ describe('extractAnswerText', () => {
     ['\\boxed{1}', 'none'],
     ['<answer>1', 'none'],
     ['<answer><answer>1</answer></answer>', 'none'],
-    ['<answer>the answer is 1</answer>', 'tag: the answer is 1'],
+    ['<answer>So the answer is 3/4.</answer>', 'tag: 3/4'],
+    ['<answer>所以答案是$\\frac34$。</answer>', 'tag: \\frac34'],
+    ['<answer>2, or the answer is 1</answer>', 'tag: 2, or the answer is 1'],
+    ['<answer>the answer is $1$ or 2</answer>', 'tag: $1$ or 2'],
   ])('only whole tags count in training: %j → %s', (response, answer) => {
     expect(summary(response, { requireTags: true })).toBe(answer);
   });

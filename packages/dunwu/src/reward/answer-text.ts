@@ -74,7 +74,7 @@ function fromTags(response: string, offset: number, strict: boolean): AnswerText
   if (regions.length > 64) return { kind: 'none', spans: tagSpans, note: 'too many answer tags' };
   const read = regions.map(([start, end]): AnswerText => {
     const part = response.slice(start, end);
-    const inner = lastBox(part) ?? (strict ? null : phrased(part)) ?? { start: 0, end: part.length };
+    const inner = lastBox(part) ?? (strict ? oneSentence(part) : phrased(part)) ?? { start: 0, end: part.length };
     return placed(part, { start: inner.start, end: inner.end, form: 'tag' }, start + offset);
   });
   const last = read.at(-1) ?? null;
@@ -89,6 +89,13 @@ function fromTags(response: string, offset: number, strict: boolean): AnswerText
     }
   }
   return last;
+}
+
+/** "So the answer is 3/4.", and nothing else that could be an answer. */
+function oneSentence(text: string): Place | null {
+  const found = phrased(text);
+  if (!found || /[\d\\]/.test(text.slice(0, found.start))) return null;
+  return /^[\s.。$)\]\\*]*$/.test(text.slice(found.end)) ? found : null;
 }
 
 function lastBox(text: string): Place | null {

@@ -102,6 +102,8 @@ describe('accuracy', () => {
     ['\\frac{3}{4}', '<answer>\\frac{4}{3}</answer>', 'wrong'],
     ['(0,1]', '<answer>\\boxed{0 < x \\le 1}</answer>', 'ok'],
     ['x^2+2x+1', '<answer>(x+1)^2</answer>', 'ok'],
+    ['\\frac{3}{4}', '<answer>So the answer is 0.75.</answer>', 'ok'],
+    ['\\frac{3}{4}', '<answer>1, or the answer is 0.75.</answer>', 'wrong'],
     ['2x', '<answer>2</answer>', 'wrong'],
     ['2^3', '<answer>8</answer>', 'ok'],
     ['So $x=1$ or $2$.\n#### \\{1, 2\\}', '<answer>2, 1</answer>', 'ok'],
