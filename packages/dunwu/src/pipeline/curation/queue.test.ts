@@ -233,10 +233,11 @@ test('two processes decide about the same candidates at the same time: every dec
   const kept = queue.candidates().flatMap(({ id }) => queue.standing(id).history);
   expect(kept.map(({ uid }) => uid).toSorted()).toEqual(written.flat().toSorted());
   for (const [i, who] of ['Ann', '本'].entries()) {
-    // In the file as each process wrote them, whole and in its order.
+    // In the file as each process wrote them, whole and in its order. Who sees the other's line in the writing begins
+    // with a line feed: a blank line then stands between them.
     const lines = readFileSync(path.join(curationFolder(run, 's'), 'decisions.jsonl'), 'utf8')
-      .trimEnd()
-      .split('\n');
+      .split('\n')
+      .filter((line) => line !== '');
     const own = lines.map((line) => JSON.parse(line)).filter((row) => row.who === who);
     expect(own.map(({ uid }) => uid)).toEqual(written[i]);
   }
