@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { RewardProgram, type RewardProgramConfig } from '../reward/program.js';
 import { type RuleName, ruleNames } from '../reward/rules/index.js';
 import type { PartStatus, Trace } from '../reward/trace.js';
+import { rowTests } from '../task/code-tests.js';
 import { languageOf } from '../task/language.js';
 import type { Problem } from '../task/problem.js';
 import { isLanguage, LANGUAGES } from '../text/identify.js';
@@ -65,14 +66,17 @@ const line = z
     solution: z.string().optional(),
     response: z.string(),
     source: z.string().optional(),
-    language: z
-      .string()
-      .refine(isLanguage, { error: `is no language that can be told; known are ${LANGUAGES.join(', ')}` })
-      .optional(),
+    /** The question's; of a row with `tests`, the program's. */
+    language: z.string().optional(),
+    tests: z.unknown().optional(),
     meta: z.record(z.string(), z.unknown()).optional(),
   })
   .refine((row) => row.question !== undefined || row.problem !== undefined, { error: 'missing', path: ['question'] })
-  .refine((row) => goldOf(row) !== null, { error: 'missing', path: ['answer'] });
+  .refine((row) => goldOf(row) !== null || row.tests !== undefined, { error: 'missing', path: ['answer'] })
+  .refine((row) => row.tests !== undefined || row.language === undefined || isLanguage(row.language), {
+    error: `is no language that can be told; known are ${LANGUAGES.join(', ')}`,
+    path: ['language'],
+  });
 
 function goldOf(row: { answer?: string | undefined; golden?: string | undefined; solution?: string | undefined }) {
   return row.answer ?? row.golden ?? lastBoxed(row.solution ?? '');
@@ -100,17 +104,17 @@ export function parseResponseLine(text: string, index: number): { problem: Probl
       `${key ? `key "${key}": ` : ''}${issue?.message ?? 'wrong shape'}; expected {"question", "answer", "response"}`,
     );
   }
-  const { response, source, language, meta } = parsed.data;
+  const { response, source, language, meta, tests } = parsed.data;
   const question = parsed.data.question ?? parsed.data.problem ?? '';
   const given = goldOf(parsed.data) ?? '';
-  const spoken = language ?? languageOf(question);
+  const spoken = tests === undefined && language !== undefined ? language : languageOf(question);
   const problem: Problem = {
     id: `line:${index}`,
     prompt: question,
-    answer: given,
+    ...(given === '' && tests !== undefined ? {} : { answer: given }),
     source: source ?? '',
     language: spoken,
-    meta: metaOf(given, meta),
+    meta: { ...metaOf(given, meta), ...(tests === undefined ? {} : { tests: rowTests(parsed.data) }) },
   };
   return { problem, response };
 }

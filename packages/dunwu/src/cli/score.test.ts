@@ -118,10 +118,34 @@ describe('dunwu score', () => {
     expect(JSON.parse(out.split('\n')[0] ?? '').parts[0].status).toBe('unparsable');
   });
 
+  it('code: lines with tests and no answer; a flaw in them is named', async () => {
+    const row = {
+      question: 'Write add(a, b).',
+      language: 'javascript',
+      entry: 'add',
+      tests: [
+        { args: [1, 2], expected: 3 },
+        { args: [2, 2], expected: 4 },
+      ],
+    };
+    const lines = [
+      { ...row, response: '```js\nconst add = (a, b) => a + b\n```' },
+      { ...row, response: '```js\nconst add = () => 3\n```' },
+      { ...row, response: '', language: 'python' },
+    ];
+    const { code, out, err } = await score(lines.map((line) => JSON.stringify(line)).join('\n'), { rules: 'code' });
+    expect(code).toBe(1);
+    expect(out).toContain('     0       1  code ok 1 «const add = (a, b) => a + b »');
+    expect(out).toContain(
+      '     1     0.5  code wrong 0.5 «const add = () => 3 » (1 of 2 cases pass; case 2: returned 3)',
+    );
+    expect(err).toMatch(/:3: "language": found "python": programs can be judged in javascript alone/);
+  });
+
   it('refuses unknown rules and names those there are', () => {
     expect(() => parseRules('accuracy,speed')).toThrow(
       new UsageError(
-        '--rules: unknown rule "speed"; allowed: format, accuracy, steps, language, repetition, readability',
+        '--rules: unknown rule "speed"; allowed: format, accuracy, steps, language, repetition, readability, code',
       ),
     );
     expect(() => parseRules('accuracy,accuracy')).toThrow('named twice');

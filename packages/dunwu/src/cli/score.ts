@@ -35,13 +35,14 @@ export function registerScore(program: Command): void {
       'Scores responses of any model by rules and says why. Each line of FILE is {"question", "answer", "response"};\n' +
         'the answer may have the shape of GSM8K ("…\\n#### 18"), "golden" (CMATH) is understood in its place, as are\n' +
         '"problem" and a "solution" with a \\boxed{} answer (MATH). An answer that is no number is compared as\n' +
-        'mathematics: \\frac{3}{4}, (0,1], x^2+1. "source" and "language" (en, zh) are used where they are. A line that\n' +
-        'cannot be read is reported with its number, the others are scored, and the exit code is 1.',
+        'mathematics: \\frac{3}{4}, (0,1], x^2+1. "source" and "language" (en, zh) are used where they are. For the rule\n' +
+        'code a line has "tests", "entry" and "language" (javascript) in place of the answer. A line that cannot be read\n' +
+        'is reported with its number, the others are scored, and the exit code is 1.',
     )
     .argument('<file>', 'JSONL file, or - for standard input')
     .option(
       '--rules <list>',
-      'rules, each NAME or NAME=WEIGHT: accuracy, format, steps, language, repetition, readability',
+      'rules, each NAME or NAME=WEIGHT: accuracy, format, steps, language, repetition, readability, code',
       'accuracy,format,steps',
     )
     .option('--import <file>', 'a file of rules of your own (.mjs), to name in --rules (repeatable)', collect, [])

@@ -12,6 +12,7 @@ export {
   rewardTokens,
 } from './reward-model.js';
 export { type AccuracyOptions, accuracyRule } from './rules/accuracy.js';
+export { type CodeOptions, codeRule } from './rules/code.js';
 export { formatRule } from './rules/format.js';
 export { RULE_NAMES, RULES, type RuleDefinition, type RuleName, ruleNames } from './rules/index.js';
 export { type InstructionOptions, instructionRule } from './rules/instruction.js';

@@ -90,6 +90,35 @@ describe('dataset', () => {
     ]);
   });
 
+  it("reads code problems: tests in place of an answer, the language is the program's", () => {
+    const row = {
+      question: '请写一个函数，返回两个数的和。',
+      language: 'javascript',
+      entry: 'add',
+      tests: [{ args: [1, 2], expected: 3 }],
+    };
+    const [problem] = all(open(write('code.jsonl', JSON.stringify(row))));
+    expect(problem).toEqual({
+      id: 'code:1',
+      prompt: row.question,
+      source: 'code',
+      language: 'zh',
+      meta: {
+        line: 1,
+        numbers: [],
+        tests: { language: 'javascript', entry: 'add', tolerance: 0, cases: row.tests },
+      },
+    });
+    const refused = (more: object) => () => open(write('bad.jsonl', JSON.stringify({ ...row, ...more })));
+    expect(refused({ language: 'python' })).toThrow(
+      /bad\.jsonl:1: "language": found "python".*no sandbox for Python yet/,
+    );
+    expect(refused({ tests: [{ input: '1', output: '2' }] })).toThrow(
+      /bad\.jsonl:1: "tests\.0.*with "entry" a case is/,
+    );
+    expect(refused({ answer: '#### 3' })).toThrow(/"answer" beside "tests" would be ignored/);
+  });
+
   it('splits by the question, the same way in any order, without repeats', () => {
     const rows = Array.from({ length: 400 }, (_, i) =>
       JSON.stringify({ question: `What is ${i}+1?`, golden: `${i + 1}` }),

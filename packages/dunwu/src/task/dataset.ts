@@ -4,6 +4,7 @@ import { isLanguage, LANGUAGES } from '../text/identify.js';
 import { lastBoxed } from '../util/braces.js';
 import { readJsonl } from '../util/jsonl.js';
 import { hash32, type Random } from '../util/random.js';
+import { rowTests } from './code-tests.js';
 import { languagesOf } from './language.js';
 import type { Problem, Split, Task } from './problem.js';
 import { splitOf } from './split.js';
@@ -14,7 +15,7 @@ const unknownLanguage = (code: unknown): string =>
 /** A problem set in files. Unknown keys are errors. */
 export const datasetSchema = z.strictObject({
   type: z.literal('dataset'),
-  /** JSONL, one problem a line, in GSM8K's, CMATH's or MATH's shape. */
+  /** JSONL, one problem a line, in GSM8K's, CMATH's or MATH's shape, or with tests for a program. */
   path: z.string().min(1),
   /** A file for the test split. Without it, `path` is split 80/10/10 by a hash of the question. */
   test: z.string().min(1).optional(),
@@ -46,14 +47,16 @@ export interface DatasetTask extends Task {
 }
 
 const SHAPES =
-  'expected GSM8K\'s {"question": "…", "answer": "… #### 18"} or CMATH\'s {"question": "…", "golden": "18", "grade"?, "reasoning_step"?} or MATH\'s {"problem": "…", "solution": "… \\\\boxed{18}" or "answer": "18", "level"?, "type"?}';
+  'expected GSM8K\'s {"question": "…", "answer": "… #### 18"} or CMATH\'s {"question": "…", "golden": "18", "grade"?, "reasoning_step"?} or MATH\'s {"problem": "…", "solution": "… \\\\boxed{18}" or "answer": "18", "level"?, "type"?} ' +
+  'or, for programs, {"question": "…", "language": "javascript", "entry"?: "function", "tests": [{"args": […], "expected": …}]}';
 
 /**
  * Problems from JSONL files: GSM8K's shape (`question`, `answer` ending in `#### x`, with `<<a=b>>` annotations) or
- * CMATH's (`question`, `golden`) or MATH's (`problem`, and `answer` or the last `\boxed{…}` of `solution`). `meta`:
- * `numbers` (in the question), `line`, and where the row has them `steps` (AnnotatedStep[]), `solution` (the answer's
- * text without annotations), `grade`, `reasoningSteps`, `level`, `subject`. A row's `language` (ISO 639-1) goes before
- * the config's.
+ * CMATH's (`question`, `golden`) or MATH's (`problem`, and `answer` or the last `\boxed{…}` of `solution`), or code
+ * problems (`question`, `language`, `entry`, `tests`: code-tests.ts), which have no `answer`. `meta`: `numbers` (in the
+ * question), `line`, and where the row has them `tests`, `steps` (AnnotatedStep[]), `solution` (the answer's text without
+ * annotations), `grade`, `reasoningSteps`, `level`, `subject`. A row's `language` (ISO 639-1) goes before the config's;
+ * a code problem's is the program's.
  *
  * With a `test` file, `path` is split 90/10 into train and validation; questions that are in the test file too are left
  * out of both. Repeated questions (but for case, width and spaces) count once.
@@ -150,18 +153,26 @@ function* readProblems(path: string, idPrefix: string, source: string, language?
           : `neither "question" nor "problem" among the keys ${Object.keys(row).join(', ') || '(none)'}`,
       );
     }
-    const gold = isMath ? fromMath(row, fail) : 'golden' in row ? fromCmath(row, fail) : fromGsm8k(row, fail);
+    const isCode = 'tests' in row;
+    const gold = isCode
+      ? fromCode(row, fail)
+      : isMath
+        ? fromMath(row, fail)
+        : 'golden' in row
+          ? fromCmath(row, fail)
+          : fromGsm8k(row, fail);
     const key = question.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
-    if (row.language !== undefined && (typeof row.language !== 'string' || !isLanguage(row.language))) {
-      throw new Error(`${path}:${number}: "language": ${unknownLanguage(row.language)}`);
+    const spoken = isCode ? undefined : row.language;
+    if (spoken !== undefined && (typeof spoken !== 'string' || !isLanguage(spoken))) {
+      throw new Error(`${path}:${number}: "language": ${unknownLanguage(spoken)}`);
     }
     read.push({
       row: { key, order: hash32(`order:${key}`) },
-      language: row.language ?? language,
+      language: spoken ?? language,
       problem: {
         id: `${idPrefix}:${number}`,
         prompt: question,
-        answer: gold.answer,
+        ...(gold.answer === undefined ? {} : { answer: gold.answer }),
         source,
         meta: { line: number, numbers: numbersIn(question), ...gold.meta },
       },
@@ -176,8 +187,19 @@ function* readProblems(path: string, idPrefix: string, source: string, language?
 }
 
 interface Gold {
-  readonly answer: string;
+  readonly answer?: string;
   readonly meta: Readonly<Record<string, unknown>>;
+}
+
+function fromCode(row: Record<string, unknown>, fail: (what: string) => never): Gold {
+  for (const key of ['answer', 'golden']) {
+    if (key in row) return fail(`"${key}" beside "tests" would be ignored; take one of the two out`);
+  }
+  try {
+    return { meta: { tests: rowTests(row) } };
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error));
+  }
 }
 
 function fromCmath(row: Record<string, unknown>, fail: (what: string) => never): Gold {

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { Rule } from '../trace.js';
 import { accuracyOptions, accuracyRule } from './accuracy.js';
+import { codeOptions, codeRule } from './code.js';
 import { formatRule } from './format.js';
 import { instructionOptions, instructionRule } from './instruction.js';
 import { languageOptions, languageRule } from './language.js';
@@ -32,6 +33,7 @@ export const RULES = {
   repetition: define(repetitionOptions, repetitionRule),
   readability: define(readabilityOptions, readabilityRule),
   instruction: define(instructionOptions, instructionRule),
+  code: define(codeOptions, codeRule),
 } as const satisfies Record<string, RuleDefinition>;
 
 export type RuleName = keyof typeof RULES;
@@ -54,7 +56,7 @@ export function ruleNames(): string[] {
   return [...RULE_NAMES, ...added.keys()];
 }
 
-const READING_GOLD: readonly string[] = ['accuracy', 'steps'] satisfies RuleName[];
+const READING_GOLD: readonly string[] = ['accuracy', 'steps', 'code'] satisfies RuleName[];
 
 /** Whether a rule looks at a problem's gold answer, or its tests; a user's own rule may. */
 export function readsGold(name: string): boolean {
