@@ -11,9 +11,9 @@ describe('the language of a line', () => {
     expect(parse({ question: '还剩多少个？' })).toBe('zh');
   });
 
-  it('is refused when it cannot be told', () => {
+  it('is refused when it is no code', () => {
     expect(() => parse({ language: 'French' })).toThrow(
-      /key "language": is no language that can be told; known are am, ar,/,
+      /key "language": is no ISO 639-1 code of a language; known are aa, ab,/,
     );
   });
 });

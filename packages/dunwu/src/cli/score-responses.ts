@@ -5,7 +5,7 @@ import type { PartStatus, Trace } from '../reward/trace.js';
 import { rowTests } from '../task/code-tests.js';
 import { languageOf } from '../task/language.js';
 import type { Problem } from '../task/problem.js';
-import { isLanguage, LANGUAGES } from '../text/identify.js';
+import { isLanguage, LANGUAGES } from '../text/language-codes.js';
 import { lastBoxed } from '../util/braces.js';
 import { UsageError } from '../util/errors.js';
 import { visible } from '../util/visible.js';
@@ -74,7 +74,7 @@ const line = z
   .refine((row) => row.question !== undefined || row.problem !== undefined, { error: 'missing', path: ['question'] })
   .refine((row) => goldOf(row) !== null || row.tests !== undefined, { error: 'missing', path: ['answer'] })
   .refine((row) => row.tests !== undefined || row.language === undefined || isLanguage(row.language), {
-    error: `is no language that can be told; known are ${LANGUAGES.join(', ')}`,
+    error: `is no ISO 639-1 code of a language; known are ${LANGUAGES.join(', ')}`,
     path: ['language'],
   });
 

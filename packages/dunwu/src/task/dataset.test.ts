@@ -235,13 +235,14 @@ describe('dataset', () => {
   it("a row's own language goes first, then the config's", () => {
     const path = write('own.jsonl', rows([[french, 'ca'], `${french} Dis-le.`, '3 + 4 = ?']));
     expect(languages(open(path, { language: 'de' }))).toEqual(['ca', 'de', 'de']);
+    expect(languages(open(path, { language: 'sw' }))).toEqual(['ca', 'sw', 'sw']); // which the library does not know
   });
 
   it('refuses codes that it does not know, with those that it does', () => {
     const path = write('code.jsonl', rows([french, ['5 - 1 = ?', 'French']]));
-    expect(() => open(path)).toThrow(/code\.jsonl:2: "language": "French" is no language .* de, el, en,/);
+    expect(() => open(path)).toThrow(/code\.jsonl:2: "language": "French" is no ISO 639-1 code .* de, dv, dz,/);
     expect(() => open(path, { language: 'xx' })).toThrow(
-      /\\?"xx\\?" is no language that can be told; known are am, ar,/,
+      /\\?"xx\\?" is no ISO 639-1 code of a language; known are aa, ab,/,
     );
   });
 });

@@ -1,6 +1,6 @@
 import { basename, extname, resolve } from 'node:path';
 import { z } from 'zod';
-import { isLanguage, LANGUAGES } from '../text/identify.js';
+import { isLanguage, LANGUAGES } from '../text/language-codes.js';
 import { lastBoxed } from '../util/braces.js';
 import { readJsonl } from '../util/jsonl.js';
 import { hash32, type Random } from '../util/random.js';
@@ -10,7 +10,7 @@ import type { Problem, Split, Task } from './problem.js';
 import { splitOf } from './split.js';
 
 const unknownLanguage = (code: unknown): string =>
-  `${JSON.stringify(code)} is no language that can be told; known are ${LANGUAGES.join(', ')}`;
+  `${JSON.stringify(code)} is no ISO 639-1 code of a language; known are ${LANGUAGES.join(', ')}`;
 
 /** A problem set in files. Unknown keys are errors. */
 export const datasetSchema = z.strictObject({

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Problem } from '../../task/problem.js';
 import { readabilityParts } from '../readability.js';
+import { wordsOf } from '../words.js';
 import { foreignRuns, languageConsistency, languageRule } from './language.js';
 
 /** One thought of two sentences, in languages that share their letters with others. */
@@ -20,10 +21,19 @@ const THOUGHTS: Readonly<Record<string, string>> = {
   ar: 'أولا نعد كل التفاح الموجود في السلة الكبيرة.\nثم نعطي ثلاث تفاحات لأختنا الصغيرة.',
   fa: 'ابتدا همه سیب‌هایی را که در سبد بزرگ است می‌شماریم.\nسپس سه تا از آنها را به خواهر کوچکمان می‌دهیم.',
   ur: 'پہلے ہم بڑی ٹوکری میں موجود تمام سیب گنتے ہیں۔\nپھر ہم ان میں سے تین اپنی چھوٹی بہن کو دیتے ہیں۔',
+  sv: 'Först räknar vi alla äpplen i den stora korgen.\nSedan ger vi tre av dem till vår lillasyster.',
+  nb: 'Først teller vi alle eplene i den store kurven.\nDeretter gir vi tre av dem til lillesøsteren vår.',
+  id: 'Pertama kita menghitung semua apel di keranjang besar.\nKemudian kita memberikan tiga kepada adik perempuan kita.',
+  ro: 'Mai întâi numărăm toate merele din coșul mare.\nApoi îi dăm trei dintre ele surorii noastre mai mici.',
+  cs: 'Nejprve spočítáme všechna jablka ve velkém košíku.\nPotom dáme tři z nich naší malé sestře.',
+  sw: 'Kwanza tunahesabu maapulo yote katika kikapu kikubwa.\nKisha tunampa dada yetu mdogo matatu kati ya hayo.',
   ja: 'まず大きなかごの中のりんごをすべて数えます。\nそれから三つを小さな妹にあげます。',
 };
-/** Another language in the same letters. */
-const OTHER: Readonly<Record<string, string>> = { ru: 'uk', uk: 'ru', bg: 'ru', ar: 'fa', fa: 'ar', ur: 'fa' };
+/** Another language in the same letters, where it is not English. */
+const OTHER: Readonly<Record<string, string>> = {
+  ...{ fr: 'es', es: 'pt', nl: 'de', cs: 'pl' },
+  ...{ ru: 'uk', uk: 'ru', bg: 'ru', ar: 'fa', fa: 'ar', ur: 'fa' },
+};
 const ENGLISH = 'First we count all of the apples in the big basket.\nThen we give three of them to our little sister.';
 const CHINESE = '首先我们数一数大篮子里的所有苹果。\n然后我们把其中三个给了小妹妹。';
 
@@ -45,8 +55,7 @@ describe('languages that share their letters', () => {
     const first = a(problem, `<think>${right}\n${wrong}</think>`);
     const last = b(problem, `<think>${wrong}\n${right}</think>`);
     expect(first.points).toBe(last.points);
-    expect(first.points).toBeGreaterThan(0.3);
-    expect(first.points).toBeLessThan(0.7);
+    expect(first.points).toBe(wordsOf(right).length / (wordsOf(right).length + wordsOf(wrong).length));
     // The evidence is the wrong half, from its first letter to its last one.
     const start = '<think>'.length + right.length + 1;
     const letters = wrong.replace(/[^\p{L}\p{M}]+$/u, '').length;
@@ -60,14 +69,43 @@ describe('languages that share their letters', () => {
     expect(languageConsistency(`${french} ${english}`, 'es')).toBe(0);
   });
 
-  it('short pieces are put together; what stays too short counts by script', () => {
-    expect(languageConsistency('so nine', 'fr')).toBe(1);
-    expect(languageConsistency('所以是九', 'fr')).toBe(0);
+  it('short clauses are put together', () => {
     const english = 'so we add 3,\nthen take 4,\nand the rest';
     expect(languageConsistency(english, 'fr')).toBe(0);
-    expect(languageConsistency(`${english}\nis 9`, 'fr')).toBe(1 / 9);
     const french = 'donc on ajoute 3,\npuis on enlève 4,\net le reste\nest ce que nous\navons encore';
     expect(languageConsistency(french, 'fr')).toBe(1);
+  });
+
+  it.each([
+    ['nothing else, by script', 'so nine', 'fr', 1],
+    ['nothing else, by script', '所以是九', 'fr', 0],
+    ['what stands before it', `${ENGLISH}\nis 9`, 'fr', 0],
+    ['what stands behind it', `so: ${ENGLISH}`, 'fr', 0],
+    ['what is on both sides', `${ENGLISH}\nso nine\n${ENGLISH}`, 'fr', 0],
+    ['what is on both sides', `${THOUGHTS.fr}\nso nine\n${THOUGHTS.fr}`, 'fr', 1],
+    // 14 French words, 21 English ones and the two between them.
+    ['by script between two languages', `${THOUGHTS.fr}\nso nine\n${ENGLISH}`, 'fr', 16 / 37],
+    // Too short to be told, but likelier French than anything else.
+    ['its leaning', `Il lui reste 24 - 7 = 17 pommes. ${ENGLISH}`, 'fr', 4 / 25],
+    ['the rest of its sentence', `${THOUGHTS.fr}\nnow, ${ENGLISH}`, 'fr', 14 / 36],
+    ['the rest of its sentence', `${ENGLISH}\nbon, ${THOUGHTS.fr}`, 'fr', 15 / 36],
+  ])('a piece that cannot be told goes with %s: %j', (_, text, language, share) => {
+    expect(languageConsistency(text, language)).toBe(share);
+  });
+
+  it('a sentence that near relatives share goes with the others', () => {
+    // The library alone gives Ukrainian a little more than Russian for the second one.
+    const russian =
+      'Сначала мы считаем все яблоки. Значит, у неё остаётся яблок. Проверим ещё раз, чтобы не ошибиться.';
+    expect(languageConsistency(russian, 'ru')).toBe(1);
+    expect(languageConsistency(russian, 'uk')).toBe(0);
+  });
+
+  it('nothing hides at the end of a long line', () => {
+    // 51 Russian words and 51 Ukrainian ones without a full stop: told in pieces of 110 letters, some 18 words.
+    const line = (text: string) => `${text.replace(/[.\n]+/g, ' ')} `.repeat(3);
+    const share = languageConsistency(line(THOUGHTS.ru as string) + line(THOUGHTS.uk as string), 'ru') ?? 1;
+    expect(Math.abs(share - 1 / 2)).toBeLessThan(18 / 102);
   });
 
   it('formulas and code are in no language', () => {
@@ -83,6 +121,7 @@ describe('languages that share their letters', () => {
     expect(languageConsistency('먼저 사과를 모두 세어 봅니다', 'ko')).toBe(1);
     expect(languageConsistency('Πρώτα μετράμε όλα τα μήλα', 'el')).toBe(1);
     expect(languageConsistency(ENGLISH, 'el')).toBe(0);
+    expect(languageConsistency(CHINESE, 'sw')).toBe(0);
   });
 
   it('is the same again, and the same for readability', () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { identifyLanguage, isLanguage, LANGUAGES, MIN_UNSPACED } from '../../text/identify.js';
+import { judgeLanguage, type LanguageVerdict, MIN_UNSPACED, TOLD_LANGUAGES, toldAs } from '../../text/identify.js';
+import { isLanguage } from '../../text/language-codes.js';
 import { chainOfThought } from '../tags.js';
 import type { Rule, RuleResult, Span } from '../trace.js';
 import { type Word, wordsOf } from '../words.js';
@@ -34,69 +35,113 @@ function scriptTest(language: string): RegExp {
 
 const shared = new Map<string, boolean>();
 
-/** Whether the library is asked: for the languages it knows but en and zh, where another one has the same letters. */
+/** Whether the library is asked: for all languages but en and zh, where one that it knows has the same letters. */
 function needsLibrary(language: string): boolean {
   if (language === 'en' || language === 'zh' || !isLanguage(language)) return false;
   let needed = shared.get(language);
   if (needed === undefined) {
     const script = (code: string): string | undefined => new Intl.Locale(code).maximize().script;
-    needed = language === 'ja' || LANGUAGES.some((other) => other !== language && script(other) === script(language));
+    const own = toldAs(language);
+    // Of a language that the library does not know it can only say that a text is English instead.
+    const others = own === null ? ['en'] : TOLD_LANGUAGES.filter((other) => other !== own);
+    needed = language === 'ja' || others.some((other) => script(other) === script(language));
     shared.set(language, needed);
   }
   return needed;
 }
 
-/** Where a clause ends. Pieces that are too short to be told are put together again. */
+/** Where a clause ends. Clauses that are too short to be told are put together. */
 const CLAUSE_END = /[.,;:!?…\n。，、；：！？؟؛،۔।]/;
-/** A piece has at most so many words, so that one long line cannot hide a change of language. */
-const MAX_PIECE = 40;
-/** Pieces that stay unclear together are given up at so many characters. */
-const MAX_UNCLEAR = 320;
+const SENTENCE_END = /[.!?…\n。！？؟۔।]/;
+/** A piece has at most so many code units: no more than the library reads, so that nothing hides at the end of a line. */
+const MAX_PIECE = 110;
 
-/** Sets `own` to false for the words in the script of `language` that stand in a piece of another language. */
-function judgePieces(text: string, words: readonly Word[], own: boolean[], language: string): void {
-  let unclear: number[] = [];
-  let unclearText = '';
-  let judgedLength = 0;
-  const forget = (): void => {
-    unclear = [];
-    unclearText = '';
-    judgedLength = 0;
-  };
-  /** Whether the piece is told; the words of one in another language are marked. */
-  const judge = (indices: readonly number[], piece: string): boolean => {
-    const told = identifyLanguage(piece);
-    if (told !== null && told !== language) for (const i of indices) own[i] = false;
-    return told !== null;
-  };
-  let piece: number[] = [];
-  let pieceText = '';
-  const close = (): void => {
-    if (piece.length === 0) return;
-    if (judge(piece, pieceText)) forget();
-    else {
-      unclear.push(...piece);
-      unclearText += ` ${pieceText}`;
-      // Only when it has grown by enough to matter: the time stays linear.
-      if (unclear.length > piece.length && unclearText.length - judgedLength >= MIN_UNSPACED) {
-        judgedLength = unclearText.length;
-        if (judge(unclear, unclearText) || unclearText.length > MAX_UNCLEAR) forget();
-      }
+const NOT_TOLD: LanguageVerdict = { told: null, leaning: false };
+
+/** A clause, or several short ones, of words in the script of the language. */
+interface Piece {
+  readonly words: number[];
+  text: string;
+  /** The sentences that it begins and ends in, counted from 0. */
+  readonly from: number;
+  to: number;
+  verdict: LanguageVerdict;
+}
+
+/** The clauses, and what the library says about them. */
+function pieces(text: string, words: readonly Word[], own: readonly boolean[], language: string): Piece[] {
+  const found: Piece[] = [];
+  let asked = 0;
+  const close = (clause: Piece): void => {
+    if (clause.words.length === 0) return;
+    clause.verdict = judgeLanguage(clause.text, language);
+    const before = found.at(-1);
+    if (
+      clause.verdict.told !== null ||
+      before === undefined ||
+      before.verdict.told !== null ||
+      before.text.length > MAX_PIECE
+    ) {
+      found.push(clause);
+      asked = clause.text.length;
+      return;
     }
-    piece = [];
-    pieceText = '';
+    before.words.push(...clause.words);
+    before.to = clause.to;
+    before.text += ` ${clause.text}`;
+    // Only when it has grown by enough to matter: hostile texts are all short clauses.
+    if (before.text.length - asked < MIN_UNSPACED) return;
+    asked = before.text.length;
+    before.verdict = judgeLanguage(before.text, language);
   };
+  let sentence = 0;
+  const empty = (): Piece => ({ words: [], text: '', from: sentence, to: sentence, verdict: NOT_TOLD });
+  let clause = empty();
   let last = 0;
   for (const [i, word] of words.entries()) {
     const gap = text.slice(last, word.start);
     last = word.end;
-    if (piece.length >= MAX_PIECE || CLAUSE_END.test(gap)) close();
+    if (clause.text.length >= MAX_PIECE || CLAUSE_END.test(gap)) {
+      close(clause);
+      if (SENTENCE_END.test(gap)) sentence++;
+      clause = empty();
+    }
     if (!own[i]) continue;
-    if (gap !== '' && piece.length > 0) pieceText += ' ';
-    pieceText += word.text;
-    piece.push(i);
+    clause.text += gap !== '' && clause.text !== '' ? ` ${word.text}` : word.text;
+    clause.words.push(i);
   }
-  close();
+  close(clause);
+  return found;
+}
+
+/**
+ * Sets `own` to false for the words in the script of `language` that stand in a piece of another language. A piece that
+ * cannot be told, and does not lean to the language either, goes with its neighbours, those of its own sentence before
+ * others; where they are in two languages, by script. A thought in English does not become half French by its short
+ * clauses. In a language that the library does not know no piece is ever told to be right: neighbours say nothing.
+ */
+function judgePieces(text: string, words: readonly Word[], own: boolean[], language: string): void {
+  const all = pieces(text, words, own, language);
+  const known = toldAs(language) !== null;
+  const next: (Piece | undefined)[] = [];
+  let told: Piece | undefined;
+  for (const [i, piece] of [...all.entries()].reverse()) {
+    next[i] = told;
+    if (piece.verdict.told !== null) told = piece;
+  }
+  told = undefined;
+  const foreign = (piece: Piece): boolean => piece.verdict.told === false;
+  for (const [i, piece] of all.entries()) {
+    let others = foreign(piece);
+    if (piece.verdict.told !== null) told = piece;
+    else if (known && !piece.verdict.leaning) {
+      const beside = [told, next[i]].filter((each) => each !== undefined);
+      const within = beside.filter(({ from, to }) => to >= piece.from && from <= piece.to);
+      const deciding = within.length > 0 ? within : beside;
+      others = deciding.length > 0 && deciding.every(foreign);
+    }
+    if (others) for (const word of piece.words) own[word] = false;
+  }
 }
 
 interface Sorted {
@@ -129,15 +174,18 @@ function sorted(text: string, language: string): Sorted {
  * Share of the words of `text` that are in `language` (DeepSeek-R1, arXiv 2501.12948, section 2.3.2: words in the target
  * language / all words); null when there are no words.
  *
- * For en and zh by script: a run of Latin letters is one English word, one Han
- * character is one Chinese word. Characters and not segmented words, because a segmenter's dictionary would make the
- * reward depend on its version; an English sentence has about as many words as its Chinese translation has characters
- * (1 : 1.5), so a half-and-half text scores near one half in both languages.
+ * For en and zh by script: a run of Latin letters is one English word, one Han character is one Chinese word. Characters
+ * and not segmented words, because a segmenter's dictionary would make the reward depend on its version; an English
+ * sentence has about as many words as its Chinese translation has characters (1 : 1.5), so a half-and-half text scores
+ * near one half in both languages.
  *
  * For a language that shares its letters with others (fr, es, ru, ar, ja …) a word must have these letters, and stand in
  * a piece of the text (clauses, put together until they can be told) that `eld` does not reliably take for another
- * language; what it cannot tell counts by script, as do languages that it does not know ({@link LANGUAGES}). Numbers, formulas, tags, code, units behind
- * a number and single letters are not counted (words.ts).
+ * language; a piece that cannot be told goes with its neighbours, or by script. Of languages that it does not know
+ * only English is told ({@link judgeLanguage}). Numbers, formulas, tags, code, units behind a number and single letters are
+ * not counted (words.ts).
+ *
+ * @throws Error where the library cannot be loaded (identify.ts); never for en and zh.
  */
 export function languageConsistency(text: string, language: string): number | null {
   const { words, own } = sorted(text, language);
