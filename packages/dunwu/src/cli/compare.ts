@@ -60,7 +60,7 @@ Examples:
   dunwu compare runs/seed-1 runs/seed-2 runs/seed-3
   dunwu compare runs/seed-* --threshold 0.8 --markdown seeds.md --svg seeds.svg
   dunwu compare runs/outcome-* runs/steps-* --threshold 0.8 --reach r1-zero
-  dunwu compare runs/compare-mini --given base --given teacher
+  dunwu compare runs/compare-mini --given base --given r1-c
   dunwu compare runs/ablate-kl --metric reward --threshold 1.5`,
     )
     .action((runs: string[], flags: CompareFlags) =>

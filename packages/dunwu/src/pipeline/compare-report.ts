@@ -1,7 +1,7 @@
 import type { Estimate } from '../eval/statistics.js';
 import { formatCount, formatSeconds } from '../util/progress.js';
 import { textWidth } from '../util/text-width.js';
-import type { ComparedEvaluation, Comparison, ReachedStage, RunGroup } from './compare.js';
+import { type ComparedEvaluation, type Comparison, PROVIDED, type ReachedStage, type RunGroup } from './compare.js';
 import type { ReportLanguage } from './curves.js';
 import { type Chart, type Line, lineChart } from './plot.js';
 
@@ -226,9 +226,7 @@ function evaluationSection(
   add(words.length, ({ mean_length }) => withHalf(mean_length, (value) => value.toFixed(1)));
   add(words.time, ({ cost }) => (cost === null ? null : withHalf(cost.seconds, formatSeconds)));
   add('FLOPs', ({ cost }) => (cost === null ? null : withHalf(cost.flops, formatCount)));
-  const provided = (['solutions', 'preferences', 'answers', 'scored'] as const).filter((key) =>
-    evaluations.some(({ cost }) => (cost?.[key]?.mean ?? 0) > 0),
-  );
+  const provided = PROVIDED.filter((key) => evaluations.some(({ cost }) => (cost?.[key]?.mean ?? 0) > 0));
   for (const key of provided) {
     add(words[key], ({ cost }) => (cost?.[key] == null ? null : withHalf(cost[key], formatCount)));
   }

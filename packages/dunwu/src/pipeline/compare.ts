@@ -196,13 +196,7 @@ export interface CompareOptions {
 export async function compareRuns(runs: readonly RunRead[], options: CompareOptions = {}): Promise<Comparison> {
   const groups = gather(runs);
   const evaluations: ComparedEvaluation[] = [];
-  const unknown = (options.given ?? []).filter(
-    (name) => !runs.some(({ stages }) => stages.some((one) => one.name === name)),
-  );
-  if (unknown.length > 0) {
-    const names = [...new Set(groups.flatMap(({ members }) => stageNames(members)))];
-    throw new UsageError(`no run has a stage ${unknown.join(', ')}; there are ${names.join(', ')}`);
-  }
+  requireStages(groups, options.given ?? []);
   for (const { label, members } of groups) {
     for (const stage of stageNames(members)) {
       const evaluation = await compareEvaluation(label, stage, members, options);
@@ -264,6 +258,14 @@ function differences(a: RunRead, b: RunRead): string[] {
   return recipeDifferences(a.recipe, b.recipe).filter((line) => !line.startsWith('seed: '));
 }
 
+/** @throws UsageError naming the stages that no run has, and those there are */
+function requireStages(groups: readonly RunGroup[], wanted: readonly string[]): void {
+  const names = new Set(groups.flatMap(({ members }) => stageNames(members)));
+  const unknown = [...new Set(wanted)].filter((name) => !names.has(name));
+  if (unknown.length === 0) return;
+  throw new UsageError(`no run has a stage ${unknown.join(', ')}; there are ${[...names].join(', ')}`);
+}
+
 function stageNames(members: readonly RunRead[]): string[] {
   return members[0]?.stages.map(({ name }) => name) ?? [];
 }
@@ -307,7 +309,8 @@ async function compareEvaluation(
   };
 }
 
-const PROVIDED = ['solutions', 'preferences', 'answers', 'scored'] as const;
+/** Keys of {@link Cost} that tell what was provided. */
+export const PROVIDED = ['solutions', 'preferences', 'answers', 'scored'] as const;
 
 async function costOf(
   stage: string,
@@ -382,11 +385,10 @@ function reachOf(
   { metric, threshold, stages: wanted }: NonNullable<CompareOptions['reach']>,
 ): Reach {
   const stages: ReachedStage[] = [];
-  const unknown = new Set(wanted);
   const logged = new Set<string>();
+  requireStages(groups, wanted ?? []);
   for (const { label, members } of groups) {
     for (const { name: stage, kind } of members[0]?.stages ?? []) {
-      unknown.delete(stage);
       if (wanted === undefined ? !REINFORCED.includes(kind) : !wanted.includes(stage)) continue;
       const unmeasured: string[] = [];
       const runs = members.flatMap((run) => {
@@ -398,10 +400,6 @@ function reachOf(
       });
       if (runs.length > 0) stages.push({ ...reachedStage(label, stage, runs), unmeasured });
     }
-  }
-  if (unknown.size > 0) {
-    const names = [...new Set(groups.flatMap(({ members }) => stageNames(members)))];
-    throw new UsageError(`no run has a stage ${[...unknown].join(', ')}; there are ${names.join(', ')}`);
   }
   if (stages.length === 0) {
     const names = [...logged].filter((name) => !name.startsWith('time/')).sort();

@@ -1,5 +1,16 @@
+/**
+ * Where answers outside of tags are looked for: after the last `</think>` when something is written there, and not in a
+ * further question that the model invents. `offset`: where the text begins in `response`.
+ */
+export function answerRegion(response: string): { text: string; offset: number } {
+  const thought = response.lastIndexOf('</think>');
+  const after = thought < 0 ? 0 : thought + '</think>'.length;
+  const offset = after > 0 && /[\p{L}\p{N}]/u.test(response.slice(after)) ? after : 0;
+  return { text: cutInventedQuestion(response.slice(offset)), offset };
+}
+
 /** A base model goes on with a question of its own after its answer; that part is not the answer to ours. */
-export function cutInventedQuestion(text: string): string {
+function cutInventedQuestion(text: string): string {
   const digit = text.search(/\d/);
   const marker = MARKER.exec(text);
   if (digit < 0 || !marker) return text;
@@ -30,7 +41,6 @@ export const heading = /(?:^|\n)[#*_\s>]{0,8}(?:(?:the )?final )?(?:answer|答�
 export const label =
   /(?:^|\n)[ \t>*_#-]{0,8}(?:A|Ans(?:wer)?)[*_]{0,3}\s?[:：.][*_]{0,3}|(?:^|[\s。.;；，,、)）])答[*_]{0,3}[:：][*_]{0,3}/gi;
 export const hashes = /#{4}(?!#)/g;
-export const boxes = /\\(?:boxed|fbox)\s?\{/g;
 
 /** "#### 1. Work out the price" is a markdown heading. */
 export function isHeading(text: string, at: number): boolean {

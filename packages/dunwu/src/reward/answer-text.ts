@@ -1,6 +1,6 @@
-import { braceEnd } from '../util/braces.js';
+import { boxes, braceEnd } from '../util/braces.js';
 import { type AnswerForm, type ExtractOptions, extractAnswer, MAX_ANSWER_TEXT } from './answer.js';
-import { boxes, cutInventedQuestion, hashes, isHeading, label, marks, phrase } from './answer-markers.js';
+import { answerRegion, hashes, isHeading, label, marks, phrase } from './answer-markers.js';
 import { answerContents, findTags } from './tags.js';
 import type { Span } from './trace.js';
 
@@ -28,12 +28,9 @@ export function extractAnswerText(response: string, options: ExtractOptions = {}
   if (tagged) return tagged;
   if (requireTags) return { kind: 'none', spans: [], note: 'no <answer>…</answer>' };
 
-  const thought = tail.lastIndexOf('</think>');
-  const after = thought < 0 ? 0 : thought + '</think>'.length;
-  const begin = after > 0 && /[\p{L}\p{N}]/u.test(tail.slice(after)) ? after : 0;
-  const text = cutInventedQuestion(tail.slice(begin));
+  const { text, offset } = answerRegion(tail);
   const found = boxedOrHash(text) ?? phrased(text) ?? (fallback === 'none' ? null : lastFormula(text));
-  if (found) return placed(text, found, cut + begin);
+  if (found) return placed(text, found, cut + offset);
   if (fallback === 'none') return { kind: 'none', spans: [], note: 'nothing marks the answer' };
   const number = extractAnswer(response, options);
   if (number.kind !== 'found') return number;

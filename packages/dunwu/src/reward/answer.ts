@@ -1,5 +1,5 @@
-import { braceEnd } from '../util/braces.js';
-import { boxes, cutInventedQuestion, hashes, heading, isHeading, label, marks, phrase } from './answer-markers.js';
+import { boxes, braceEnd } from '../util/braces.js';
+import { answerRegion, hashes, heading, isHeading, label, marks, phrase } from './answer-markers.js';
 import { type Folded, fold, originSpan } from './fold.js';
 import { answerWordAt, type NumberToken, readNumber, sameNumber, scanNumbers } from './number.js';
 import { joinSpoken } from './spoken-number.js';
@@ -408,10 +408,8 @@ export function extractAnswer(response: string, options: ExtractOptions = {}): E
   if (tagged) return tagged;
   if (requireTags) return { kind: 'none', spans: [], note: 'no <answer>…</answer>' };
 
-  const thought = tail.lastIndexOf('</think>');
-  const after = thought < 0 ? 0 : thought + '</think>'.length;
-  const offset = after > 0 && /[\p{L}\p{N}]/u.test(tail.slice(after)) ? after : 0;
-  const v = view(cutInventedQuestion(tail.slice(offset)), cut + offset);
+  const { text, offset } = answerRegion(tail);
+  const v = view(text, cut + offset);
   const explicit = strongest(v) ?? weakest(v, 'all');
   if (explicit) return explicit;
   if (fallback === 'none') return { kind: 'none', spans: [], note: 'nothing marks the answer' };

@@ -10,9 +10,12 @@ export function braceEnd(text: string, open: number): number {
   return -1;
 }
 
+/** `\boxed{` and `\fbox{`, up to their content. */
+export const boxes = /\\(?:boxed|fbox)\s?\{/g;
+
 /** What the last `\boxed{…}` of a solution holds, or null when there is none, or it does not close. */
 export function lastBoxed(text: string): string | null {
-  const box = [...text.matchAll(/\\(?:boxed|fbox)\s?\{/g)].at(-1);
+  const box = [...text.matchAll(boxes)].at(-1);
   if (box === undefined) return null;
   const open = box.index + box[0].length;
   const end = braceEnd(text, open);
