@@ -63,10 +63,17 @@ export const codeTestsSchema = z
       .string()
       .regex(/^[A-Za-z_$][\w$]{0,99}$/, { error: 'expected the name of a function' })
       .optional(),
-    tolerance: z.number().min(0).max(1).default(0),
+    tolerance: z.number().min(0).max(1).optional(),
     cases: z.array(z.unknown()).min(1).max(1000),
   })
-  .transform(({ cases, ...rest }, context) => {
+  .transform(({ cases, tolerance, ...rest }, context) => {
+    if (rest.entry === undefined && tolerance !== undefined) {
+      context.addIssue({
+        code: 'custom',
+        path: ['tolerance'],
+        message: 'would be ignored: without "entry" what is printed is compared as text',
+      });
+    }
     const shape = rest.entry === undefined ? streamCase : callCase;
     const parsed = cases.map((one, index) => {
       const result = shape.safeParse(one);
@@ -83,7 +90,12 @@ export const codeTestsSchema = z
       }
       return result.data;
     });
-    return { ...rest, cases: parsed as (CallCase | StreamCase)[] };
+    // As it was written: what was read once can be read again.
+    return {
+      ...rest,
+      ...(rest.entry === undefined ? {} : { tolerance: tolerance ?? 0 }),
+      cases: parsed as (CallCase | StreamCase)[],
+    };
   });
 
 export type CodeTests = z.output<typeof codeTestsSchema>;

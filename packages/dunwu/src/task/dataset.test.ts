@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Random } from '../util/random.js';
+import { codeTestsSchema } from './code-tests.js';
 import { createDataset } from './dataset.js';
 import { SPLITS } from './problem.js';
 
@@ -116,6 +117,12 @@ describe('dataset', () => {
     expect(refused({ tests: [{ input: '1', output: '2' }] })).toThrow(
       /bad\.jsonl:1: "tests\.0.*with "entry" a case is/,
     );
+    const printing = { entry: undefined, tests: [{ input: '1', output: '2' }] };
+    expect(refused({ ...printing, tolerance: 0.1 })).toThrow(
+      /bad\.jsonl:1: "tolerance": would be ignored: without "entry"/,
+    );
+    const [stream] = all(open(write('stream.jsonl', JSON.stringify({ ...row, ...printing }))));
+    expect(codeTestsSchema.parse(stream?.meta.tests)).toEqual(stream?.meta.tests);
     expect(refused({ answer: '#### 3' })).toThrow(/"answer" beside "tests" would be ignored/);
   });
 

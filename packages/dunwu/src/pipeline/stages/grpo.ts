@@ -31,7 +31,7 @@ export async function run(ctx: StageContext, config: GrpoStage): Promise<StageRe
     if (outcome === 'interrupted') throw new Interrupted();
     await saveModel(policy, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
-    const provided = judgedResponses(ctx, config.rewards);
+    const provided = judgedResponses(ctx, { answers: true });
     return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, provided };
   } finally {
     owned.dispose();

@@ -42,7 +42,7 @@ export async function run(ctx: StageContext, config: PpoStage): Promise<StageRes
     await saveModel(policy, ctx.modelDir);
     copyTokenizer(folder, ctx.modelDir);
     // Its rules only look on.
-    const provided = judgedResponses(ctx);
+    const provided = judgedResponses(ctx, { answers: false });
     return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, provided };
   } finally {
     owned.dispose();

@@ -55,7 +55,7 @@ export async function run(ctx: StageContext, config: SampleStage): Promise<Stage
     await writeFileAtomic(ctx.datasetFile, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
     return {
       dataset: ctx.datasetFile,
-      provided: judgedResponses(ctx, config.rewards),
+      provided: judgedResponses(ctx, { answers: true }),
       tokens,
       flops,
       notes: [...acceptNotes(table), ...curationNotes(queue)],
