@@ -131,7 +131,7 @@ describe('dunwu score', () => {
     const lines = [
       { ...row, response: '```js\nconst add = (a, b) => a + b\n```' },
       { ...row, response: '```js\nconst add = () => 3\n```' },
-      { ...row, response: '', language: 'python' },
+      { ...row, response: '', language: 'ruby' },
     ];
     const { code, out, err } = await score(lines.map((line) => JSON.stringify(line)).join('\n'), { rules: 'code' });
     expect(code).toBe(1);
@@ -139,7 +139,7 @@ describe('dunwu score', () => {
     expect(out).toContain(
       '     1     0.5  code wrong 0.5 «const add = () => 3 » (1 of 2 cases pass; case 2: returned 3)',
     );
-    expect(err).toMatch(/:3: "language": found "python": programs can be judged in javascript alone/);
+    expect(err).toMatch(/:3: "language": found "ruby": programs can be judged in javascript, python alone/);
   });
 
   it('refuses unknown rules and names those there are', () => {

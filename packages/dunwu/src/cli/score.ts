@@ -36,7 +36,7 @@ export function registerScore(program: Command): void {
         'the answer may have the shape of GSM8K ("…\\n#### 18"), "golden" (CMATH) is understood in its place, as are\n' +
         '"problem" and a "solution" with a \\boxed{} answer (MATH). An answer that is no number is compared as\n' +
         'mathematics: \\frac{3}{4}, (0,1], x^2+1. "source" and "language" (en, zh) are used where they are. For the rule\n' +
-        'code a line has "tests", "entry" and "language" (javascript) in place of the answer. A line that cannot be read\n' +
+        'code a line has "tests", "entry" and "language" (javascript, python) in place of the answer. A line that cannot be read\n' +
         'is reported with its number, the others are scored, and the exit code is 1.',
     )
     .argument('<file>', 'JSONL file, or - for standard input')

@@ -5,6 +5,7 @@ import type { Span } from './trace.js';
 /** Info strings of a fence that stand for a language. */
 const NAMES: Readonly<Record<CodeLanguage, readonly string[]>> = {
   javascript: ['javascript', 'js', 'mjs', 'cjs', 'node', 'ecmascript'],
+  python: ['python', 'py', 'python3', 'py3', 'pyodide'],
 };
 
 export interface CodeBlock {

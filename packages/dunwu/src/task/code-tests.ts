@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** The languages that programs can be judged in. */
-export const CODE_LANGUAGES = ['javascript'] as const;
+export const CODE_LANGUAGES = ['javascript', 'python'] as const;
 export type CodeLanguage = (typeof CODE_LANGUAGES)[number];
 
 /** Deeper values than this are refused: comparing them would take a stack without end. */
@@ -56,8 +56,7 @@ export const codeTestsSchema = z
   .strictObject({
     language: z.enum(CODE_LANGUAGES, {
       error: ({ input }) =>
-        `found ${JSON.stringify(input) ?? 'nothing'}: programs can be judged in ${CODE_LANGUAGES.join(', ')} alone` +
-        (input === 'python' ? '; there is no sandbox for Python yet' : ''),
+        `found ${JSON.stringify(input) ?? 'nothing'}: programs can be judged in ${CODE_LANGUAGES.join(', ')} alone`,
     }),
     entry: z
       .string()

@@ -111,9 +111,7 @@ describe('dataset', () => {
       },
     });
     const refused = (more: object) => () => open(write('bad.jsonl', JSON.stringify({ ...row, ...more })));
-    expect(refused({ language: 'python' })).toThrow(
-      /bad\.jsonl:1: "language": found "python".*no sandbox for Python yet/,
-    );
+    expect(refused({ language: 'ruby' })).toThrow(/bad\.jsonl:1: "language": found "ruby".*javascript, python alone/);
     expect(refused({ tests: [{ input: '1', output: '2' }] })).toThrow(
       /bad\.jsonl:1: "tests\.0.*with "entry" a case is/,
     );

@@ -97,10 +97,7 @@ describe('code', () => {
 
   it.each([
     [undefined, 'the problem has no tests'],
-    [
-      { language: 'python', cases: [{ input: '', output: '' }] },
-      /"language": found "python".*javascript alone; there is no sandbox for Python/,
-    ],
+    [{ language: 'ruby', cases: [{ input: '', output: '' }] }, /"language": found "ruby".*javascript, python alone/],
     [{ language: 'javascript', cases: [] }, /"cases"/],
     [
       { language: 'javascript', entry: 'f', cases: [{ args: 1, expected: 1 }] },
@@ -119,6 +116,65 @@ describe('code', () => {
     expect(part).toMatchObject({ points: 0, status: 'bad-gold', evidence: [] });
     expect(part.note).toMatch(note);
   });
+});
+
+describe('Python', { timeout: 120_000 }, () => {
+  const of = problem({
+    language: 'python',
+    entry: 'add',
+    cases: [
+      { args: [1, 2], expected: 3 },
+      { args: [[0], [1]], expected: [0, 1] },
+    ],
+  });
+  const py = (code: string): string =>
+    `<think>\`\`\`python\nno\n\`\`\`</think><answer>\n\`\`\`python\n${code}\n\`\`\`\nIt runs as:\n\`\`\`sh\npython a.py\n\`\`\`\n</answer>`;
+
+  it.each([
+    ['def add(a, b):\n    return a + b', 1, 'ok', '2 of 2 cases pass'],
+    ['def add(a, b):\n    return 3', 0.5, 'wrong', '1 of 2 cases pass; case 2: returned 3'],
+    ['def add(a, b):\n    return True', 0, 'wrong', '0 of 2 cases pass; case 1: returned true'],
+    [
+      'def add(a, b):\n    while a == 1: pass\n    return a + b',
+      0.5,
+      'timeout',
+      '1 of 2 cases pass; case 1: too many steps',
+    ],
+    ['def add(a, b)\n    return a', 0, 'wrong', "SyntaxError: expected ':' (line 1)"],
+    [
+      // Knows the cases it has seen, but not across them.
+      'import builtins\nbuiltins.n = getattr(builtins, "n", 0) + 1\ndef add(a, b): return [0, 1] if builtins.n > 1 else 3',
+      0.5,
+      'wrong',
+      '1 of 2 cases pass; case 2: returned 3',
+    ],
+  ])('%s gets %f', (code, points, status, note) => {
+    expect(judge(py(code), of)).toMatchObject({ points, status, note });
+  });
+
+  it('judges what a program prints', () => {
+    const sum = problem({
+      language: 'python',
+      cases: [
+        { input: '2 3\n', output: '5' },
+        { input: '4 4', output: '9' },
+      ],
+    });
+    expect(judge(py('print(sum(map(int, input().split())))'), sum)).toMatchObject({
+      points: 0.5,
+      note: '1 of 2 cases pass; case 2: printed "8\\n"',
+    });
+  });
+});
+
+it('cases that the time for a response does not reach count as failed', () => {
+  const cases = Array.from({ length: 200 }, () => ({ args: [], expected: 1 }));
+  const of = problem({ language: 'javascript', entry: 'f', cases });
+  const slow = js('function f() { for (let i = 0; i < 300000; i++); return 1 }');
+  const part = codeRule({ response_limit_ms: 100 })(of, slow);
+  expect(part.status).toBe('timeout');
+  expect(part.points).toBeLessThan(1);
+  expect(part.note).toMatch(/^\d+ of 200 cases pass; case \d+: not begun within 0\.1 s for the response$/);
 });
 
 /** Programs that want the checker's help, or what it expects: two cases, so that what one run learns could serve the next. */

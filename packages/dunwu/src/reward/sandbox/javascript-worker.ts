@@ -11,6 +11,7 @@ import {
 import { serveSync } from '../../util/sync-worker.js';
 import { type Call, type Limits, MAX_OUTPUT, MAX_WHY, type Outcome, tooLong } from './case-run.js';
 import { JAVASCRIPT_PRELUDE } from './javascript-prelude.js';
+import { PAGE, webAssembly } from './webassembly.js';
 
 export interface JavaScriptRequest {
   readonly program: string;
@@ -22,7 +23,6 @@ export interface JavaScriptRequest {
 const POLLS = 10_000;
 /** For QuickJS's own frames; the thread's stack, on which WebAssembly calls, is larger. */
 const STACK_BYTES = 1 << 20;
-const PAGE = 1 << 16;
 const MIB = 1 << 20;
 
 // The sandbox asks this thread for the time, and makes its random numbers from it: the same program does the same twice.
@@ -30,19 +30,13 @@ const FROZEN = Date.UTC(2025, 0, 1);
 Date.now = () => FROZEN;
 performance.now = () => 0;
 
-// Neither Node's types nor the language's have it.
-declare const WebAssembly: {
-  compile(bytes: Uint8Array): Promise<object>;
-  readonly Memory: new (size: { initial: number; maximum: number }) => object;
-};
-
 const wasm = createRequire(import.meta.url).resolve('@jitl/quickjs-ng-wasmfile-release-sync/wasm');
-const compiled = WebAssembly.compile(readFileSync(wasm));
+const compiled = webAssembly.compile(readFileSync(wasm));
 
 serveSync<JavaScriptRequest, Outcome>(async ({ program, call, limits }) => {
   // A WebAssembly instance and a memory of its own for each run: nothing of one is left to the next.
   const memoryPages = (limits.memoryMb * MIB) / PAGE;
-  const wasmMemory = new WebAssembly.Memory({ initial: 256, maximum: Math.max(256, memoryPages) });
+  const wasmMemory = new webAssembly.Memory({ initial: 256, maximum: Math.max(256, memoryPages) });
   const variant = newVariant(quickJs as unknown as QuickJSSyncVariant, { wasmModule: await compiled, wasmMemory });
   const runtime = (await newQuickJSWASMModuleFromVariant(variant)).newRuntime();
   runtime.setMemoryLimit(limits.memoryMb * MIB);
