@@ -31,7 +31,7 @@ const WORDS = {
     answers: 'Answers',
     scored: 'Scored',
     providedNote:
-      'Provided: worked solutions learnt from; preference or safety labels; different problems whose gold answer was looked at, summed over the stages; responses judged by rules or reward models.',
+      'Provided: worked solutions learnt from; preference or safety labels; different problems whose gold answer was looked at; responses judged by rules or reward models.',
     noResults: 'No stage of these runs has evaluated yet.',
     recipe: 'Recipe',
     stage: 'Stage',
@@ -72,7 +72,7 @@ const WORDS = {
     answers: '答案',
     scored: '评分样本',
     providedNote:
-      '所需数据：学习所用的完整解答；偏好或安全标注；查看过标准答案的不同题目，各阶段相加；由规则或奖励模型评判的回答。',
+      '所需数据：学习所用的完整解答；偏好或安全标注；查看过标准答案的不同题目；由规则或奖励模型评判的回答。',
     noResults: '这些运行还没有做过评测。',
     recipe: '配方',
     stage: '阶段',

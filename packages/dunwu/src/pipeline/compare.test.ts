@@ -245,7 +245,7 @@ test('what is given is left out of the price, and what was provided is counted o
     ['rlhf-look', 'eval', 'rlhf', 100, undefined],
     ['zero', 'grpo', 'base', 8, { answers: 60, scored: 700 }],
     ['zero-look', 'eval', 'zero', 100, undefined],
-    ['student', 'grpo', 'zero', 16, { solutions: 9 }],
+    ['student', 'grpo', 'zero', 16, { solutions: 9, answers: 3, scored: 5 }],
     ['student-look', 'eval', 'student', 100, undefined],
   ] as const;
   writeFileSync(
@@ -277,12 +277,23 @@ test('what is given is left out of the price, and what was provided is counted o
   expect(await prices([])).toEqual([
     ['rlhf-look', 17, 0, 30, 0, 580],
     ['zero-look', 18, 0, 0, 60, 700],
-    ['student-look', 34, 9, 0, 60, 700],
+    // No samples are kept: what the two stages count is summed.
+    ['student-look', 34, 9, 0, 63, 705],
   ]);
   expect(await prices(['base', 'zero'])).toEqual([
     ['rlhf-look', 7, 0, 30, 0, 580],
     ['zero-look', 8, 0, 0, 60, 700],
-    ['student-look', 16, 9, 0, 0, 0],
+    ['student-look', 16, 9, 0, 3, 5],
   ]);
+  // Two of the last stage's three problems were the earlier stage's too, and each problem has several responses.
+  mkdirSync(path.join(folder, 'samples'));
+  const judged = (from: number, to: number) =>
+    Array.from({ length: 2 * (to - from) }, (_, i) => {
+      const parts = [{ name: 'accuracy', status: 'wrong' }];
+      return `${JSON.stringify({ id: `p${from + (i >> 1)}`, trace: { total: 0, parts } })}\n`;
+    }).join('');
+  writeFileSync(path.join(folder, 'samples', 'zero.jsonl'), judged(0, 60));
+  writeFileSync(path.join(folder, 'samples', 'student.jsonl'), judged(58, 61));
+  expect((await prices([]))[2]).toEqual(['student-look', 34, 9, 0, 61, 705]);
   await expect(prices(['teacher'])).rejects.toThrow(/no run has a stage teacher; there are base, draws/);
 });

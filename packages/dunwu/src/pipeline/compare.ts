@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { type Estimate, meanWithInterval } from '../eval/statistics.js';
 import { errorText, UsageError } from '../util/errors.js';
 import { readCurves, type StageCurves } from './curves.js';
+import { judgedSamples } from './judged-samples.js';
 import { recipeDifferences } from './recipe.js';
 import type { StageKind } from './stage.js';
 
@@ -334,18 +335,41 @@ async function costOf(
   const told = members.some(({ records }) => [...records.values()].some(({ provided }) => provided !== undefined));
   const sum = (read: (record: Recorded) => number): Estimate =>
     meanWithInterval(made.map((list) => list.reduce((total, record) => total + (record ? read(record) : 0), 0)));
-  const provided = (key: (typeof PROVIDED)[number]): Estimate | null =>
-    told ? sum((record) => (key === 'answers' && !judged?.has(record.name) ? 0 : (record.provided?.[key] ?? 0))) : null;
+  const provided = (key: 'solutions' | 'preferences' | 'scored'): Estimate | null =>
+    told ? sum((record) => record.provided?.[key] ?? 0) : null;
+  const looked = (run: RunRead): number => {
+    const stages = names.filter((name) => judged?.has(name) && (run.records.get(name)?.provided?.answers ?? 0) > 0);
+    return differentProblems(run, stages);
+  };
   return {
     seconds: sum(({ seconds }) => seconds),
     tokens: sum(({ tokens }) => tokens),
     flops: sum(({ flops }) => flops),
     solutions: provided('solutions'),
     preferences: provided('preferences'),
-    answers: provided('answers'),
+    answers: told ? meanWithInterval(members.map(looked)) : null,
     scored: provided('scored'),
   };
 }
+
+/** Of how many problems the stages looked at the gold answer: a problem that several of them had counts once. */
+function differentProblems(run: RunRead, stages: readonly string[]): number {
+  const counts = stages.map((name) => run.records.get(name)?.provided?.answers ?? 0);
+  if (stages.length < 2) return counts[0] ?? 0;
+  const read = problemsOf.get(run) ?? new Map<string, ReadonlySet<string>>();
+  problemsOf.set(run, read);
+  const known = stages.map((name) => {
+    const problems = read.get(name) ?? judgedSamples(run.dir, name).problems;
+    read.set(name, problems);
+    return problems;
+  });
+  // Samples may have been removed from the folder to save space: then the stages' own counts are all there is.
+  if (known.some((problems, i) => problems.size !== counts[i])) return counts.reduce((total, one) => total + one, 0);
+  return new Set(known.flatMap((problems) => [...problems])).size;
+}
+
+/** Samples' files are large, and several models may come from one stage. */
+const problemsOf = new WeakMap<RunRead, Map<string, ReadonlySet<string>>>();
 
 /**
  * All stages that a stage was made from, nearest first, itself left out; null when a kind cannot say.
