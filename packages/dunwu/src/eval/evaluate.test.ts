@@ -50,27 +50,23 @@ test('right means right in the required format', () => {
   expect(right('<think>a</think><answer>59</answer><answer>59</answer>')).toBe(false);
 });
 
-test('a majority is counted where answers are numbers', () => {
-  const say = (answer: string, given: string, mode: 'greedy' | 'sampled') =>
-    judge(problem(answer), `<think>a</think><answer>${given}</answer>`, mode);
-  const [number, interval] = ['2', '(0,1]'];
-  const greedy = [say(number, '2', 'greedy'), say(interval, '0 < x \\le 1', 'greedy')];
-  const ofNumber = ['2', '2', '3'].map((given) => say(number, given, 'sampled'));
-  const ofInterval = ['(0,1]', '(0,1)', '(0,1)'].map((given) => say(interval, given, 'sampled'));
-  const samples = [...greedy, ...ofNumber, ...ofInterval].map((one) => ({ ...one, length: 1 }) as EvaluatedSample);
-  const { accuracy, sampled } = summarise(samples, 3, { temperature: 1, top_p: 1 });
-  expect(accuracy).toBe(1);
-  expect(sampled?.accuracy).toBeCloseTo(3 / 6, 12);
-  expect(sampled?.cons_at_k).toBe(1);
-  const none = summarise(
-    [greedy[1], ...ofInterval].map((one) => ({ ...one, length: 1 }) as EvaluatedSample),
-    3,
-    {
-      temperature: 1,
-      top_p: 1,
-    },
-  );
-  expect(none.sampled?.cons_at_k).toBeUndefined();
+test('a majority is counted by number, or as mathematics, as the gold answer is', () => {
+  const say = (answer: string | undefined, given: string, mode: 'greedy' | 'sampled') =>
+    judge({ ...problem('0'), answer } as Problem, `<think>a</think><answer>${given}</answer>`, mode);
+  const cons = (gold: string | undefined, ...given: string[]) =>
+    summarise(
+      [say(gold, '0', 'greedy'), ...given.map((one) => say(gold, one, 'sampled'))].map(
+        (one) => ({ ...one, length: 1 }) as EvaluatedSample,
+      ),
+      given.length,
+      { temperature: 1, top_p: 1 },
+    ).sampled?.cons_at_k;
+  expect(cons('2', '2', '4/2', '3')).toBe(1);
+  expect(cons('(0,1]', '(0,1]', '(0,1)', '(0,1)')).toBe(0);
+  // Three ways to write one interval against two of another one; what cannot be read abstains.
+  expect(cons('(0,1]', '(0,1]', '0 < x \\le 1', '(0, 1.0]', '(0,1)', '(0,1)', '(((')).toBe(1);
+  expect(cons('x^2-1', '(x+1)(x-1)', 'x^2-1', 'x^2+1', 'x^2+1')).toBe(0.5);
+  expect(cons(undefined, '2', '2')).toBeUndefined();
 });
 
 test('shares by hand', () => {

@@ -1,7 +1,8 @@
 import type { DeepseekModel } from '../model/deepseek.js';
 import { extractAnswer } from '../reward/answer.js';
+import { extractAnswerText } from '../reward/answer-text.js';
 import { readability } from '../reward/readability.js';
-import { accuracyRule, isPlainNumber } from '../reward/rules/accuracy.js';
+import { accuracyRule, isPlainNumber, sameMaths } from '../reward/rules/accuracy.js';
 import { formatRule } from '../reward/rules/format.js';
 import { instructionRule } from '../reward/rules/instruction.js';
 import { languageConsistency } from '../reward/rules/language.js';
@@ -11,7 +12,7 @@ import { RolloutEngine, type Sample } from '../rollout/engine.js';
 import type { Problem } from '../task/problem.js';
 import { decodeResponse, type Instruction, renderPrompt } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { majorityCorrect, type Vote } from './majority.js';
+import { type AnswerEquality, majorityCorrect, type Vote } from './majority.js';
 import { clusteredMean, clusterInterval, passAtK, wilsonInterval } from './statistics.js';
 
 /** Shares are between 0 and 1; intervals are 95 %, with the problem as what was drawn. */
@@ -192,9 +193,9 @@ export function summarise(
   for (let size = 1; size < k; size *= 2) pass_at[size] = passAt(size);
   pass_at[k] = passAt(k);
   const single = clusterInterval(correct.map((count) => count / k));
-  // Votes are counted by number, so only problems whose answers are numbers have a majority.
-  const voters = groups.filter(([first]) => isPlainNumber(first?.problem.answer ?? ''));
-  const votes = voters.map((group) => majorityCorrect(group.map(voteOf)));
+  // Programs and what follows an instruction have no answer to vote by.
+  const voters = groups.filter(([first]) => first?.problem.answer !== undefined);
+  const votes = voters.map(majority);
   const vote = votes.length === 0 ? undefined : clusterInterval(votes);
   return {
     ...evaluation,
@@ -212,12 +213,30 @@ export function summarise(
   };
 }
 
-/** A response votes as it is judged: one that lacks the required format or a readable answer abstains. */
-function voteOf({ response, correct, trace }: JudgedResponse): Vote {
-  const formed = trace.parts.every(({ name, status }) => name !== 'format' || status === 'ok');
-  const answer = formed ? extractAnswer(response, { requireTags: true }) : null;
-  return { answer: answer?.kind === 'found' ? answer.number : null, correct };
+/** The vote of one problem's samples, its answers read and compared as the rule of accuracy does. */
+function majority(group: readonly JudgedResponse[]): number {
+  const gold = group[0]?.problem.answer ?? '';
+  // A response votes as it is judged: one that lacks the required format or a readable answer abstains.
+  const formed = ({ trace }: JudgedResponse): boolean =>
+    trace.parts.every(({ name, status }) => name !== 'format' || status === 'ok');
+  if (isPlainNumber(gold)) {
+    const vote = (one: JudgedResponse): Vote => {
+      const answer = formed(one) ? extractAnswer(one.response, { requireTags: true }) : null;
+      return { answer: answer?.kind === 'found' ? answer.number : null, correct: one.correct };
+    };
+    return majorityCorrect(group.map(vote));
+  }
+  const vote = (one: JudgedResponse): Vote<string> => {
+    const read = one.trace.parts.every(
+      ({ name, status }) => name !== 'accuracy' || status === 'ok' || status === 'wrong',
+    );
+    const answer = formed(one) && read ? extractAnswerText(one.response, { requireTags: true }) : null;
+    return { answer: answer?.kind === 'found' ? answer.text.trim() : null, correct: one.correct };
+  };
+  return majorityCorrect(group.map(vote), MATHS);
 }
+
+const MATHS: AnswerEquality<string> = { written: (text) => text, accepts: sameMaths };
 
 /** What `dunwu eval --json` prints: these keys and no others. */
 export interface EvaluationRecord extends Omit<Evaluation, 'tokens'> {

@@ -67,6 +67,11 @@ function badGold({ answer }: Pick<Problem, 'answer'>, missing = 'no number'): Ru
   return { ...base, status: 'bad-gold', evidence: [], note: `the gold answer is ${shown}` };
 }
 
+/** Whether two answers are the same mathematics, by this rule's defaults. Never throws for any text. */
+export function sameMaths(gold: string, answer: string): boolean {
+  return judgeMaths(gold, answer, { units: 'ignore', decimals: 2, tolerance: 0 }, 2000) === 'equal';
+}
+
 /** A digit before a letter that is no usual unit (`2x`), or before a power other than the 10's of 3 × 10^5 (`2^3`, `101_2`). */
 const EXPRESSION =
   /\d\s?[a-eipqru-z](?![A-Za-z]| [A-Za-z]{2})|(?<!(?:×|x|\*|·|\\times|\\cdot)\s?1)\d\s?[\^_](?!\s?\{?\s?\\circ)/;
