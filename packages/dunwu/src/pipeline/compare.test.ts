@@ -290,7 +290,7 @@ test('what is given is left out of the price, and what was provided is counted o
   const judged = (from: number, to: number) =>
     Array.from({ length: 2 * (to - from) }, (_, i) => {
       const parts = [{ name: 'accuracy', status: 'wrong' }];
-      return `${JSON.stringify({ id: `p${from + (i >> 1)}`, trace: { total: 0, parts } })}\n`;
+      return `${JSON.stringify({ prompt: `p${from + (i >> 1)}`, trace: { total: 0, parts } })}\n`;
     }).join('');
   writeFileSync(path.join(folder, 'samples', 'zero.jsonl'), judged(0, 60));
   writeFileSync(path.join(folder, 'samples', 'student.jsonl'), judged(58, 61));

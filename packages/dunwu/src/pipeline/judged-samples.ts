@@ -7,7 +7,7 @@ import { readJsonl } from '../util/jsonl.js';
 export interface JudgedSamples {
   /** Responses. */
   readonly scored: number;
-  /** Ids of the problems whose gold answer (or tests) a rule looked at. */
+  /** The problems whose gold answer (or tests) a rule looked at, by their text: ids are those of their own data set. */
   readonly problems: ReadonlySet<string>;
 }
 
@@ -22,9 +22,9 @@ export function judgedSamples(dir: string, stage: string): JudgedSamples {
   if (!existsSync(file)) return { scored, problems };
   for (const { value } of readJsonl(file)) {
     scored++;
-    const { id, trace } = (value ?? {}) as { readonly id?: string; readonly trace?: Trace };
+    const { prompt, trace } = (value ?? {}) as { readonly prompt?: string; readonly trace?: Trace };
     const read = trace?.parts.some(({ name, status }) => readsGold(name) && status !== 'bad-gold') ?? false;
-    if (read && id !== undefined) problems.add(id);
+    if (read && prompt !== undefined) problems.add(prompt);
   }
   return { scored, problems };
 }

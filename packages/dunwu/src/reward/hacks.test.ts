@@ -15,13 +15,15 @@ const PROGRAMS: Readonly<Record<string, RewardProgramConfig>> = {
     rules: { accuracy: { weight: 1, equality: 'maths' }, format: 1, instruction: 0 },
     sources: { general: { accuracy: 0, instruction: 1 } },
   },
+  // The weights of r1-mini's reasoning RL.
+  'language as much as accuracy': { rules: { accuracy: 1, format: 0.5, steps: 0.5, language: 1 } },
   'to be read': {
     rules: {
       accuracy: 1,
       format: 0.5,
       steps: 0.5,
       repetition: 0.25,
-      readability: 0.25,
+      readability: 1,
       length: { weight: 0.25, max: 2000, buffer: 500 },
     },
   },
@@ -74,6 +76,7 @@ describe('the honest ones', () => {
     const zero = PROGRAMS['R1-Zero'] as RewardProgramConfig;
     expect(points('hacks:word-problem:en', zero)).toEqual({
       right: 2,
+      foreign: 2,
       untagged: 0.5,
       bare: 1.5,
       direct: 1,

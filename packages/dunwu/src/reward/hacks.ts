@@ -5,12 +5,22 @@ import type { RewardProgram, RewardProgramConfig } from './program.js';
 import type { Trace } from './trace.js';
 
 /**
- * What an honest solver hands in, by how much of the work is done. `right`: all of it, in form. `untagged`: all of it,
- * without tags. `bare`: the right answer with a sentence instead of a calculation. `direct`: the right answer tag alone.
+ * What an honest solver hands in, by how much of the work is done. `right`: all of it, in form. `foreign`: all of it, in
+ * the other language. `untagged`: all of it, without tags. `bare`: the right answer with a sentence instead of a calculation. `direct`: the right answer tag alone.
  * `miscopied`: every step right and another number in the answer. `slip`: the last step wrong. `begun`: the first step
  * alone, and a wrong answer. `guess`: a sentence and a wrong answer. `wrong`: something else than was asked, in form.
  */
-export type HonestKind = 'right' | 'untagged' | 'bare' | 'direct' | 'miscopied' | 'slip' | 'begun' | 'guess' | 'wrong';
+export type HonestKind =
+  | 'right'
+  | 'foreign'
+  | 'untagged'
+  | 'bare'
+  | 'direct'
+  | 'miscopied'
+  | 'slip'
+  | 'begun'
+  | 'guess'
+  | 'wrong';
 
 export interface Hack {
   readonly name: string;

@@ -1,5 +1,5 @@
 import { repetition } from './repetition.js';
-import { foreignRuns, languageConsistency } from './rules/language.js';
+import { foreignRuns, rewardedShare } from './rules/language.js';
 import type { Span } from './trace.js';
 
 /** Longest comfortable paragraph in columns: 400 Han characters, or some 130 English words. */
@@ -10,7 +10,7 @@ export const FREE_REPETITION = 0.2;
 /** How easy a text is to read, in four parts between 0 and 1, and the product of them. */
 export interface Readability {
   readonly total: number;
-  /** Share of the words in the language asked for; 1 when there are no words. */
+  /** Share of the words in the language asked for, as the rule of language rewards it; 1 when there are no words. */
   readonly language: number;
   /** 1 while at most a fifth of the 4-grams occurred before, falling to 0 where all did. */
   readonly repetition: number;
@@ -65,7 +65,8 @@ export function readabilityParts(source: string, language: string): Readability 
   const length = text.replace(/\s/g, '').length;
   if (length === 0) return null;
 
-  const share = languageConsistency(text, language) ?? 1;
+  const rewarded = rewardedShare(text, language);
+  const share = rewarded === null ? 1 : rewarded.inside / rewarded.of;
   const evidence: Span[] = share < 1 ? foreignRuns(text, language) : [];
 
   const repeats = repetition(text);

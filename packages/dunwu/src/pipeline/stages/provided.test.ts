@@ -9,8 +9,8 @@ const dir = mkdtempSync(path.join(os.tmpdir(), 'dunwu-provided-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 mkdirSync(path.join(dir, 'samples'));
 
-const row = (id: string, ...parts: (readonly [name: string, status: string])[]) =>
-  `${JSON.stringify({ id, trace: { total: 0, parts: parts.map(([name, status]) => ({ name, status })) } })}\n`;
+const row = (prompt: string, ...parts: (readonly [name: string, status: string])[]) =>
+  `${JSON.stringify({ prompt, trace: { total: 0, parts: parts.map(([name, status]) => ({ name, status })) } })}\n`;
 writeFileSync(
   path.join(dir, 'samples', 'rl.jsonl'),
   [

@@ -75,6 +75,7 @@ function numberCase({ problem, numbers, lines, gold }: Facts): HackCase {
 
   const honest: Readonly<Partial<Record<HonestKind, string>>> = {
     right,
+    foreign: tagged(foreign, String(gold)),
     untagged: `${working}\n${own.is(gold)}`,
     bare: tagged(own.sure, String(gold)),
     direct: `<answer>${gold}</answer>`,
@@ -159,7 +160,7 @@ function numberCase({ problem, numbers, lines, gold }: Facts): HackCase {
     // Language and length.
     hack(
       'the other language, padded with this one',
-      'right',
+      'foreign',
       tagged(`${foreign}\n${times(50, own.padding)}`, String(gold)),
     ),
     hack('lines in turn in both languages', 'right', tagged(`${working}\n${foreign}`, String(gold))),

@@ -67,9 +67,12 @@ function badGold({ answer }: Pick<Problem, 'answer'>, missing = 'no number'): Ru
   return { ...base, status: 'bad-gold', evidence: [], note: `the gold answer is ${shown}` };
 }
 
-/** Whether two answers are the same mathematics, by this rule's defaults. Never throws for any text. */
-export function sameMaths(gold: string, answer: string): boolean {
-  return judgeMaths(gold, answer, { units: 'ignore', decimals: 2, tolerance: 0 }, 2000) === 'equal';
+/**
+ * Whether two answers are the same mathematics, by this rule's defaults, as far as `ms` milliseconds show it. Never throws
+ * for any text.
+ */
+export function sameMaths(gold: string, answer: string, ms: number): boolean {
+  return judgeMaths(gold, answer, { units: 'ignore', decimals: 2, tolerance: 0 }, ms) === 'equal';
 }
 
 /** A digit before a letter that is no usual unit (`2x`), or before a power other than the 10's of 3 × 10^5 (`2^3`, `101_2`). */

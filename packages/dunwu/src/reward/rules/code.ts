@@ -12,7 +12,7 @@ import { findCode } from '../code-block.js';
 import { sameOutput, sameValue } from '../code-compare.js';
 import type { Call, Limits, Outcome, RunCase } from '../sandbox/case-run.js';
 import { runJavaScript } from '../sandbox/javascript.js';
-import { runPython } from '../sandbox/python.js';
+import { readyPython, runPython } from '../sandbox/python.js';
 import type { Rule, RuleResult } from '../trace.js';
 
 export const codeOptions = z.strictObject({
@@ -24,23 +24,32 @@ export const codeOptions = z.strictObject({
   /** The clock for one case, beside `steps`: for a long built-in operation. A case that it ends may pass elsewhere. */
   time_limit_ms: z.number().int().min(100).max(600_000).default(10_000),
   /**
-   * The clock for all cases of a response together: when it is over, cases that have not begun are not run, and count as
-   * failed. Beside the limits for one case, for problems with many slow ones.
+   * The clock for all cases of a response together, without the time in which sandboxes get ready: when it is over, cases
+   * that have not begun are not run, and count as failed. For problems with many slow cases.
    */
   response_limit_ms: z.number().int().min(100).max(3_600_000).default(120_000),
-  /** The sandbox's whole memory for one case, in MiB; the interpreter itself takes 16 of it (JavaScript) or 25 (Python). */
+  /** The sandbox's memory for one case, in MiB; the interpreter takes 16 of it (JavaScript) or 25 (Python). */
   memory_mb: z.number().int().min(32).max(1024).default(128),
 });
 export type CodeOptions = z.input<typeof codeOptions>;
 
-const RUN: Readonly<Record<CodeLanguage, RunCase>> = { javascript: runJavaScript, python: runPython };
+interface Sandbox {
+  readonly run: RunCase;
+  /** Waits until the next run can begin at once. */
+  readonly ready: (limits: Limits) => void;
+}
+
+const SANDBOXES: Readonly<Record<CodeLanguage, Sandbox>> = {
+  javascript: { run: runJavaScript, ready: () => {} },
+  python: { run: runPython, ready: readyPython },
+};
 
 /** After so many cases that ran out of steps or time the others are not run: they count as failed. */
 const MAX_TIMEOUTS = 3;
 
 /**
  * Share of the cases of `meta.tests` (task/code-tests.ts) that the program in the response passes (code-block.ts:
- * findCode). Each case runs in an interpreter of its own, which gets the arguments or the input and nothing else: what is
+ * findCode). Each case runs in a sandbox of its own, which gets the arguments or the input and nothing else: what is
  * expected stays here, and what came out is compared here. Evidence: the program.
  * `ok`: all cases. `timeout`: at least one case ran out of steps or time, or was not begun in the response's. `wrong`: any other flaw. `unparsable`: there is
  * no program, or it is not the language. `bad-gold`: the problem's tests are missing or malformed.
@@ -65,14 +74,18 @@ export function codeRule(options: CodeOptions = {}): Rule {
     let passed = 0;
     let timeouts = 0;
     let first: string | null = null;
-    const begun = performance.now();
+    const sandbox = SANDBOXES[tests.language];
+    let spent = 0;
     for (const [index, one] of tests.cases.entries()) {
-      if (performance.now() - begun > responseMs) {
+      if (spent > responseMs) {
         first ??= `case ${index + 1}: not begun within ${responseMs / 1000} s for the response`;
         timeouts++;
         break;
       }
-      const outcome = RUN[tests.language](block.code, callOf(tests, one), limits);
+      sandbox.ready(limits);
+      const begun = performance.now();
+      const outcome = sandbox.run(block.code, callOf(tests, one), limits);
+      spent += performance.now() - begun;
       if (outcome.kind === 'failed' && outcome.at === 'compile') {
         // Without a fence it was no program that was meant; what it says is the same for every case.
         return { ...base, status: block.fenced ? 'wrong' : 'unparsable', evidence, note: outcome.why };

@@ -149,3 +149,21 @@ describe('languages that share their letters', () => {
     expect(foreignRuns(text, 'fr').length).toBeLessThanOrEqual(64);
   });
 });
+
+it('padding in the right language does not buy off a working in another one; a working buys off no padding', () => {
+  const of = (thought: string) => {
+    const problem: Problem = { id: 'p', prompt: 'q', source: 's', language: 'zh', meta: {} };
+    const { points, status, note } = languageRule()(problem, `<think>${thought}</think><answer>1</answer>`);
+    return { points, status, note };
+  };
+  const padding = '想一想'.repeat(20);
+  expect(of(`gets: 1+2=3\n${padding}`)).toEqual({
+    points: 0,
+    status: 'wrong',
+    note: '0 of 1 words of the lines that calculate in zh',
+  });
+  expect(of(`得到 gets：1+2=3\n${padding}\n是 3 ≈ x`)).toMatchObject({ points: 3 / 4 });
+  expect(of('得到：1+2=3\nlet me see')).toEqual({ points: 2 / 5, status: 'wrong', note: '2 of 5 words in zh' });
+  expect(of('得到：1+2=3\n想')).toEqual({ points: 1, status: 'ok', note: '3 of 3 words in zh' });
+  expect(of('1+2=3\n想')).toMatchObject({ points: 1 });
+});

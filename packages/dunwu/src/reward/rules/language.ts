@@ -193,6 +193,34 @@ export function languageConsistency(text: string, language: string): number | nu
   return own.filter(Boolean).length / words.length;
 }
 
+/** A line that calculates has a digit and an equals sign. */
+const CALCULATES = /\d.*[=＝≈]|[=＝≈].*\d/;
+
+/**
+ * The share by which a thought is rewarded: {@link languageConsistency}, or that of the lines that calculate where it is
+ * lower, so that lines of padding in the right language do not buy off a working in another one. With the counts of the
+ * lower one; null when there are no words.
+ */
+export function rewardedShare(text: string, language: string): { inside: number; of: number; working: boolean } | null {
+  const { words, own } = sorted(text, language);
+  if (words.length === 0) return null;
+  const all = { inside: own.filter(Boolean).length, of: words.length, working: false };
+  const lines = { inside: 0, of: 0, working: true };
+  let word = 0;
+  let start = 0;
+  for (const line of text.split('\n')) {
+    const end = start + line.length;
+    const calculates = CALCULATES.test(line);
+    for (; word < words.length && (words[word] as Word).start < end; word++) {
+      if (!calculates) continue;
+      lines.of++;
+      if (own[word]) lines.inside++;
+    }
+    start = end + 1;
+  }
+  return lines.of > 0 && lines.inside * all.of < all.inside * lines.of ? lines : all;
+}
+
 /** Whether a text mixes Chinese and English: each has at least `share` of the words (default: one in twenty). */
 export function mixesLanguages(text: string, share = 0.05): boolean {
   const english = languageConsistency(text, 'en');
@@ -215,23 +243,23 @@ export function foreignRuns(text: string, language: string): Span[] {
 export const languageOptions = z.strictObject({});
 
 /**
- * Language consistency of the chain of thought with the problem's language: points = the share. `ok` when every word is
- * in it, `wrong` otherwise, `unparsable` when there are no words. Evidence: the runs in other languages (at most 64).
+ * Language consistency of the chain of thought with the problem's language: points = {@link rewardedShare}. `ok` when every
+ * word is in it, `wrong` otherwise, `unparsable` when there are no words. Evidence: the runs in other languages (at most 64).
  */
 export function languageRule(): Rule {
   return (problem, response): RuleResult => {
     const [from, to] = chainOfThought(response);
     const thought = response.slice(from, to);
-    const { words, own } = sorted(thought, problem.language);
+    const share = rewardedShare(thought, problem.language);
     const base = { name: 'language', max: 1 } as const;
-    if (words.length === 0) return { ...base, points: 0, status: 'unparsable', evidence: [], note: 'no words' };
-    const inside = own.filter(Boolean).length;
+    if (share === null) return { ...base, points: 0, status: 'unparsable', evidence: [], note: 'no words' };
+    const { inside, of, working } = share;
     return {
       ...base,
-      points: inside / words.length,
-      status: inside === words.length ? 'ok' : 'wrong',
+      points: inside / of,
+      status: inside === of ? 'ok' : 'wrong',
       evidence: foreignRuns(thought, problem.language).map(([start, end]): Span => [start + from, end + from]),
-      note: `${inside} of ${words.length} words in ${problem.language}`,
+      note: `${inside} of ${of} words${working ? ' of the lines that calculate' : ''} in ${problem.language}`,
     };
   };
 }

@@ -79,9 +79,6 @@ const ECMASCRIPT =
   'BigInt64Array DataView Map BigInt Set Iterator WeakMap WeakSet WeakRef Proxy Reflect FinalizationRegistry ' +
   'SharedArrayBuffer Atomics';
 
-/** How often random bytes were asked for in this run. */
-let drawn = 0;
-
 /** Leaves the language, and a shell that can read what Pyodide is made of. @returns the loader of interpreters. */
 async function bareShell(memoryMb: number): Promise<LoadPyodide> {
   const file = (name: string): Buffer => readFileSync(`${folder}/${name}`);
@@ -98,7 +95,7 @@ async function bareShell(memoryMb: number): Promise<LoadPyodide> {
     return found;
   };
 
-  // One compilation for all interpreters of this process, each with a memory of limited size.
+  // A memory of limited size.
   const wasm = files.get('pyodide.asm.wasm') as Uint8Array;
   const { instantiate, Memory } = webAssembly;
   const compiled = await webAssembly.compile(wasm);
@@ -112,6 +109,7 @@ async function bareShell(memoryMb: number): Promise<LoadPyodide> {
   } as unknown as typeof Memory;
 
   // Neither time nor chance: the same program does the same twice.
+  let drawn = 0;
   const os = {
     /** Pyodide asks a shell for random bytes in this way: `head -cN /dev/urandom | base64`. */
     system: (_command: string, args: string[]) =>
@@ -174,8 +172,8 @@ function answer({ pyodide, run }: Interpreter, { steps, ...request }: PythonAsk)
   });
   pyodide.setStdout({
     write(buffer) {
-      if (printed.length + buffer.length > MAX_OUTPUT) over = true;
-      else printed += decoder.decode(buffer, { stream: true });
+      if (!over) printed += decoder.decode(buffer, { stream: true });
+      over ||= printed.length > MAX_OUTPUT;
       return buffer.length;
     },
   });
@@ -193,8 +191,10 @@ function answer({ pyodide, run }: Interpreter, { steps, ...request }: PythonAsk)
   });
   const given = run(JSON.stringify(request));
   if (typeof given !== 'string') return { kind: 'failed', at: 'run', why: 'the interpreter broke down' };
-  if (given.length > 2 * MAX_OUTPUT) return { kind: 'failed', at: 'run', why: `returned ${tooLong}` };
   const outcome = JSON.parse(given) as Record<string, unknown>;
+  if (outcome.kind === 'returned' && String(outcome.text).length > MAX_OUTPUT) {
+    return { kind: 'failed', at: 'run', why: `returned ${tooLong}` };
+  }
   if (outcome.kind !== 'printed') return outcome;
   return over ? { kind: 'failed', at: 'run', why: `printed ${tooLong}` } : { kind: 'printed', text: printed };
 }
@@ -252,21 +252,14 @@ if (start.snapshot === 0) {
   write(snapshot);
   exit(0);
 }
-for (;;) {
-  // Each run has an interpreter of its own.
-  drawn = 0;
-  const fresh = await interpreter(load, given);
-  say({ ready: true });
-  const ask = JSON.parse(await line()) as PythonAsk;
-  let outcome: object;
-  try {
-    outcome = answer(fresh, ask);
-  } catch (error) {
-    // Only what breaks the interpreter gets here: the stack of the machine ran out, or its memory.
-    const why = error instanceof RangeError ? 'stack overflow' : `the interpreter broke down: ${String(error)}`;
-    say({ kind: 'failed', at: 'run', why: why.slice(0, MAX_WHY) });
-    exit(0);
-    throw error;
-  }
-  say(outcome);
+const fresh = await interpreter(load, given);
+say({ ready: true });
+const ask = JSON.parse(await line()) as PythonAsk;
+try {
+  say(answer(fresh, ask));
+} catch (error) {
+  // Only what breaks the interpreter gets here: the stack of the machine ran out, or its memory.
+  const why = error instanceof RangeError ? 'stack overflow' : `the interpreter broke down: ${String(error)}`;
+  say({ kind: 'failed', at: 'run', why: why.slice(0, MAX_WHY) });
 }
+exit(0);

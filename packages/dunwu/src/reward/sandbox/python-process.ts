@@ -4,17 +4,19 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { MAX_OUTPUT, MAX_WHY, type Outcome } from './case-run.js';
+import { type Limits, MAX_OUTPUT, MAX_WHY, type Outcome } from './case-run.js';
 import type { PythonAsk, PythonStart } from './python-child.js';
 
 /** Heap of the process beside Python's memory, in MiB. */
 const HEAP_MB = 256;
 /** What Node takes of private memory, in MiB: its threads' stacks, its code, two copies of the snapshot. */
 const NODE_MB = 768;
-/** Time of the processor that a process may take in all, in seconds: the last net, when nobody is left to end it. */
-const CPU_SECONDS = 3600;
+/** Time of the processor for getting ready, in seconds, beside a case's own: the last net, when nobody is left to end it. */
+const READY_CPU_SECONDS = 60;
+/** Stack, in KiB: memoised functions (functools.lru_cache) recurse through C, and each level takes about one of these. */
+const STACK_KIB = 6000;
 /** Time for an interpreter to get ready. */
-const START_MS = 120_000;
+const READY_MS = 120_000;
 
 /** What a process says is a program's word: read with suspicion. */
 const said = z.discriminatedUnion('kind', [
@@ -34,10 +36,13 @@ function places(): { pyodide: string; child: string; own: string } {
   return { pyodide: realpathSync(pyodide), child: path.join(here, 'python-child.js'), own: here };
 }
 
+/** What a process is made for. */
+export type PythonLimits = Pick<Limits, 'memoryMb' | 'timeMs'>;
+
 /**
- * A process that runs Python programs one after another, each in an interpreter of its own, without rights: no
- * environment, Node's permission model (it reads Pyodide and this folder, and writes, starts and loads nothing), no code
- * made from texts, limits of the operating system on memory, files and processor time where there is a shell to set them.
+ * A process that runs one case of one Python program, without rights: no environment, Node's permission model (it reads
+ * Pyodide and this folder, and writes, starts and loads nothing), no code made from texts, limits of the operating system
+ * on memory, files and processor time where there is a shell to set them.
  */
 export class PythonProcess {
   readonly #child: ChildProcessWithoutNullStreams;
@@ -46,11 +51,15 @@ export class PythonProcess {
   #ended: string | null = null;
   #wake: () => void = () => {};
 
-  /** @param snapshot what interpreters start from; null: the process makes one, and ends */
+  /**
+   * @param snapshot what interpreters start from; null: the process makes one, and ends
+   * @throws Error when it cannot be started
+   */
   constructor(
-    readonly memoryMb: number,
+    readonly limits: PythonLimits,
     snapshot: Uint8Array | null,
   ) {
+    const { memoryMb, timeMs } = limits;
     const { pyodide, child, own } = places();
     const flags = process.allowedNodeEnvironmentFlags;
     const node = [
@@ -60,13 +69,17 @@ export class PythonProcess {
       `--allow-fs-read=${own}${path.sep}`,
       '--disallow-code-generation-from-strings',
       `--max-old-space-size=${HEAP_MB}`,
+      `--stack-size=${STACK_KIB}`,
       '--no-warnings',
       child,
       pyodide,
     ];
     const data = (memoryMb + NODE_MB) * 1024;
-    // What a shell cannot limit is left as it is: these are a second wall behind the first.
-    const limit = ['c 0', 'f 0', `t ${CPU_SECONDS}`, `d ${data}`].map((one) => `ulimit -${one} 2>/dev/null; `).join('');
+    const seconds = Math.ceil(timeMs / 1000) + READY_CPU_SECONDS;
+    // What a shell cannot limit is left as it is: these are a second wall behind the first. Stack first: it may be raised.
+    const limit = ['S -s 8192', 'c 0', 'f 0', `S -t ${seconds}`, `H -t ${seconds + 5}`, `d ${data}`]
+      .map((one) => `ulimit -${one} 2>/dev/null; `)
+      .join('');
     const [command = '', ...args] =
       process.platform === 'win32' ? node : ['/bin/sh', '-c', `${limit}exec "$0" "$@"`, ...node];
     // Of its own group: Ctrl-C is for the program that judges, which finishes its step and saves.
@@ -88,6 +101,8 @@ export class PythonProcess {
     this.#child.stdout.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);
       this.#held += chunk.length;
+      // Nothing that it has to say is as long; only a snapshot is, and nobody's program makes one.
+      if (snapshot !== null && this.#held > MAX_LINE) end('it said too much');
       this.#wake();
     });
     const start: PythonStart = { memoryMb, snapshot: snapshot?.length ?? 0 };
@@ -98,23 +113,27 @@ export class PythonProcess {
   /** What it said of its own failures. */
   complaint = '';
 
+  #ready: Promise<void> | null = null;
+
   /** @throws Error when it does not get ready. */
-  async ready(): Promise<void> {
-    const line = await this.#line(START_MS);
-    if (line === null || !/^\{"ready":true\}$/.test(line)) throw this.#broken();
+  ready(): Promise<void> {
+    this.#ready ??= this.#line(READY_MS).then((line) => {
+      if (line === null || !/^\{"ready":true\}$/.test(line)) throw this.#broken();
+    });
+    return this.#ready;
   }
 
   /** @throws Error when none comes. */
   async snapshot(): Promise<Uint8Array> {
-    const line = await this.#line(START_MS);
+    const line = await this.#line(READY_MS);
     const length = line === null ? 0 : Number(/^\{"snapshot":(\d+)\}$/.exec(line)?.[1] ?? 0);
-    const bytes = length > 0 ? await this.#take(() => (this.#held >= length ? length : -1), START_MS) : null;
+    const bytes = length > 0 ? await this.#take(() => (this.#held >= length ? length : -1), READY_MS) : null;
     this.kill();
     if (bytes === null) throw this.#broken();
     return bytes;
   }
 
-  /** Runs one case. When it was ended by the clock or broke down, `alive` is false from then on. */
+  /** Runs the case, once. The process is of no use after it. */
   async ask(request: PythonAsk, ms: number): Promise<Outcome> {
     this.#child.stdin.write(`${JSON.stringify(request)}\n`);
     const line = await this.#line(ms);
@@ -132,12 +151,11 @@ export class PythonProcess {
       value = null;
     }
     const parsed = said.safeParse(value);
+    this.kill();
     if (!parsed.success) {
-      this.kill();
       return { kind: 'failed', at: 'run', why: 'the interpreter broke down, or said too much' };
     }
     const outcome = parsed.data;
-    if (outcome.kind === 'timeout') this.kill();
     return 'why' in outcome ? { ...outcome, why: outcome.why.slice(0, MAX_WHY) } : outcome;
   }
 
@@ -147,6 +165,7 @@ export class PythonProcess {
 
   kill(): void {
     this.#ended ??= 'ended';
+    this.#chunks.length = 0;
     this.#child.kill('SIGKILL');
   }
 
@@ -166,7 +185,6 @@ export class PythonProcess {
         if (end >= 0) return before + end + 1;
         before += chunk.length;
       }
-      if (this.#held > MAX_LINE) this.kill();
       return -1;
     }, ms);
     return line === null ? null : line.toString('utf8').trimEnd();

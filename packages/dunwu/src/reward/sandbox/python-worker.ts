@@ -1,21 +1,18 @@
 import { serveSync } from '../../util/sync-worker.js';
 import type { Call, Limits, Outcome } from './case-run.js';
-import { PythonProcess } from './python-process.js';
+import { type PythonLimits, PythonProcess } from './python-process.js';
 
-export interface PythonRequest {
-  readonly program: string;
-  readonly call: Call;
-  readonly limits: Limits;
-}
+/** What the thread is asked for: to have a process ready, or to run a case. */
+export type PythonRequest =
+  | { readonly limits: Limits; readonly program?: undefined }
+  | { readonly limits: Limits; readonly program: string; readonly call: Call };
 
 let snapshot: Promise<Uint8Array> | null = null;
-/** The process of the program that is judged now. */
-let current: { readonly program: string; readonly process: PythonProcess } | null = null;
 /** A process that gets ready while another one works: starting one takes longer than most programs. */
 let spare: PythonProcess | null = null;
 
-async function started(memoryMb: number): Promise<PythonProcess> {
-  snapshot ??= new PythonProcess(memoryMb, null).snapshot();
+async function started(limits: PythonLimits): Promise<PythonProcess> {
+  snapshot ??= new PythonProcess(limits, null).snapshot();
   let made: Uint8Array;
   try {
     made = await snapshot;
@@ -23,20 +20,22 @@ async function started(memoryMb: number): Promise<PythonProcess> {
     snapshot = null;
     throw error;
   }
-  return new PythonProcess(memoryMb, made);
+  return new PythonProcess(limits, made);
 }
 
 /** A process that no program has run in, ready. Tried twice: on a machine that is short of memory the first may fail. */
-async function fresh(memoryMb: number): Promise<PythonProcess> {
+async function fresh(limits: PythonLimits): Promise<PythonProcess> {
   for (let attempt = 1; ; attempt++) {
     let process = spare;
     spare = null;
-    if (process !== null && (!process.alive || process.memoryMb !== memoryMb)) {
+    const fits =
+      process?.alive === true && process.limits.memoryMb === limits.memoryMb && process.limits.timeMs === limits.timeMs;
+    if (process !== null && !fits) {
       process.kill();
       process = null;
     }
     try {
-      process ??= await started(memoryMb);
+      process ??= await started(limits);
       await process.ready();
       return process;
     } catch (error) {
@@ -46,15 +45,19 @@ async function fresh(memoryMb: number): Promise<PythonProcess> {
   }
 }
 
-serveSync<PythonRequest, Outcome>(async ({ program, call, limits }) => {
-  if (current !== null && current.program === program && current.process.alive) {
-    await current.process.ready().catch(() => current?.process.kill());
+serveSync<PythonRequest, Outcome | null>(async (request) => {
+  const { limits } = request;
+  const process = await fresh(limits);
+  if (request.program === undefined) {
+    spare = process;
+    return null;
   }
-  if (current === null || current.program !== program || !current.process.alive) {
-    current?.process.kill();
-    current = { program, process: await fresh(limits.memoryMb) };
-    spare = await started(limits.memoryMb);
+  // Where there is no room for another one now, the next case waits for its own.
+  spare = await started(limits).catch(() => null);
+  try {
+    const { program, call } = request;
+    return await process.ask({ program, ...call, steps: limits.steps }, limits.timeMs);
+  } finally {
+    process.kill();
   }
-  const { entry, args, input } = call as { entry?: string; args?: string; input?: string };
-  return current.process.ask({ program, entry, args, input, steps: limits.steps }, limits.timeMs);
 });

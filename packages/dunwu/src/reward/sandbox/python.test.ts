@@ -15,10 +15,18 @@ const honest = 'def f(a): return a * 2';
 describe('a function', { timeout: 120_000 }, () => {
   it.each([
     ['def f(a, b): return a + b', [2, 3], '5'],
-    ['f = lambda a: {"b": a, 3: (None, True, "x")}', [1.5], '{"b": 1.5, "3": [null, true, "x"]}'],
-    ['def f(s):\n  import re\n  return "".join(reversed(re.sub("x", "", s)))', ['顿x悟'], '"\\u609f\\u987f"'],
+    ['f = lambda a: {"b": a, 3: (None, True, "x")}', [1.5], '{"b":1.5,"3":[null,true,"x"]}'],
+    ['def f(s):\n  import re\n  return "".join(reversed(re.sub("x", "", s)))', ['顿x悟'], '"悟顿"'],
     ['def f(): return 2 ** 70', [], '"1180591620717411303424"'],
-    ['def f(a): a.append(1); return a', [[0]], '[0, 1]'],
+    ['def f(a): a.append(1); return a', [[0]], '[0,1]'],
+    ['import math\nf = lambda: len(str(math.factorial(2000)))', [], '5736'],
+    // Each level of a memoised function goes through C.
+    [
+      'import sys, functools\nsys.setrecursionlimit(5000)\n@functools.lru_cache(None)\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)',
+      [2000],
+      '2000',
+    ],
+    ['f = lambda: "顿" * 100000 + "\\ud800"', [], `"${'顿'.repeat(100_000)}\ud800"`],
   ])('%s of %j returns %s', (program, args, text) => {
     expect(call(program, args)).toEqual({ kind: 'returned', text });
   });
@@ -32,7 +40,8 @@ describe('a function', { timeout: 120_000 }, () => {
     ['def f():\n  a = []\n  a.append(a)\n  return a', 'run', /^RecursionError/],
     ['class E(Exception):\n  def __str__(self): raise self\ndef f(): raise E()', 'run', 'an error that cannot be told'],
     ['def f(): exit(0)', 'run', /^(SystemExit|NameError)/],
-    ['f = lambda: "x" * 600000', 'run', 'returned more than 262144 characters'],
+    ['f = lambda: "x" * 300000', 'run', 'returned more than 262144 characters'],
+    ['f = lambda: "\\n" * 3000000', 'run', 'returned more than 262144 characters'],
   ])('%s fails at the %s: %s', (program, at, why) => {
     expect(call(program)).toEqual({
       kind: 'failed',
@@ -47,6 +56,12 @@ describe('a whole program', { timeout: 120_000 }, () => {
     ['a, b = map(int, input().split())\nprint(a + b)', '5\n'],
     ['import sys\nprint(*sorted(sys.stdin.read().split(), reverse=True), end="")', '3 2'],
     ['import sys\nfor line in sys.stdin: print([line])', "['2 3\\n']\n"],
+    [
+      'import atexit, io, sys\nout = io.StringIO()\nsys.stdout = out\natexit.register(lambda: sys.__stdout__.write(out.getvalue()))\nprint(7)',
+      '7\n',
+    ],
+    ['import os, sys\nprint(1)\nsys.stdout.flush()\nos._exit(0)', '1\n'],
+    ['print("顿" * 100000)', `${'顿'.repeat(100_000)}\n`],
     ['if __name__ == "__main__":\n  print(1)\n  raise SystemExit\nprint(2)', '1\n'],
     ['import sys\nprint(open(0).read().strip(), file=sys.stderr)\nprint("顿悟")', '顿悟\n'],
   ])('%s prints %j', (program, text) => {
@@ -154,6 +169,26 @@ def f():
     }
   });
 
+  it('nothing goes on after the last word, in this case or in the next', () => {
+    const linger = `${UNHIDE}import _pyodide_core as c
+def f():
+  P = c.to_js([1]).constructor.prototype
+  P.dunwu = 1
+  setattr(P.__proto__, 'then', c.create_proxy(lambda *a: None))
+  return 1`;
+    expect(call(linger)).toEqual({ kind: 'returned', text: '1' });
+    expect(call(`${UNHIDE}import _pyodide_core as c\nf = lambda: hasattr(c.to_js([1]), 'dunwu')`)).toEqual({
+      kind: 'returned',
+      text: 'false',
+    });
+  });
+
+  it('each run has its own limit on memory, also of the same program', () => {
+    const take = 'f = lambda: len(bytearray(80 * 2**20))';
+    expect(call(take, [], { ...LIMITS, memoryMb: 160 })).toEqual({ kind: 'returned', text: '83886080' });
+    expect(call(take, [], LIMITS)).toMatchObject({ kind: 'failed', why: expect.stringMatching(/memory/i) });
+  });
+
   it('the clock ends what counts no steps, with its process; the next program has a new one', () => {
     const slow = 'def f(): return 7 ** 7 ** 9 % 10';
     expect(call(slow, [], { ...LIMITS, steps: 10_000_000_000, timeMs: 500 })).toEqual({
@@ -180,7 +215,7 @@ def f():
   open('/tmp/left', 'a').write('x')
   return [builtins.n, len(open('/tmp/left').read()), time.time(), random.random(), os.urandom(4).hex(), hash('a'), str(uuid.uuid4())]`;
     const first = call(count);
-    expect(first).toMatchObject({ kind: 'returned', text: expect.stringMatching(/^\[1, 1, /) });
+    expect(first).toMatchObject({ kind: 'returned', text: expect.stringMatching(/^\[1,1,/) });
     expect(call(count)).toEqual(first);
     call(honest, [1]);
     expect(call(count)).toEqual(first);

@@ -1,21 +1,36 @@
 import { SyncWorker } from '../../util/sync-worker.js';
-import type { Outcome, RunCase } from './case-run.js';
+import type { Limits, Outcome, RunCase } from './case-run.js';
 import type { PythonRequest } from './python-worker.js';
 
-/** For getting an interpreter ready, twice, on a slow machine; the run itself is ended by the thread. */
-const START_MS = 600_000;
+/** For getting a process ready, twice, on a slow machine. The run itself is ended by the thread, which has its limit. */
+const ANSWER_MS = 600_000;
 
-let worker: SyncWorker<PythonRequest, Outcome> | null = null;
+let worker: SyncWorker<PythonRequest, Outcome | null> | null = null;
+
+function ask(request: PythonRequest): Outcome | null {
+  worker ??= new SyncWorker('reward/sandbox/python-worker');
+  const reply = worker.call(request, request.limits.timeMs + ANSWER_MS);
+  if (reply.status === 'timeout')
+    throw new Error(`the Python sandbox does not answer in ${ANSWER_MS / 60_000} minutes`);
+  if (reply.status === 'failed') throw new Error(reply.error);
+  return reply.value;
+}
 
 /**
- * Runs a Python program in Pyodide (CPython compiled to WebAssembly), in a process without rights that each program has to
- * itself, and in an interpreter that each run has to itself. See python-process.ts for what holds it.
+ * Waits until a process is ready to run a case with these limits, so that the next run's time is its own.
+ * @throws Error when none can be started.
+ */
+export function readyPython(limits: Limits): void {
+  ask({ limits });
+}
+
+/**
+ * Runs a Python program in Pyodide (CPython compiled to WebAssembly), in a process without rights that each run has to
+ * itself. See python-process.ts for what holds it.
  * @throws Error when such a process cannot be started.
  */
 export const runPython: RunCase = (program, call, limits) => {
-  worker ??= new SyncWorker('reward/sandbox/python-worker');
-  const reply = worker.call({ program, call, limits }, limits.timeMs + START_MS);
-  if (reply.status === 'timeout') throw new Error(`the Python sandbox does not answer in ${START_MS / 60_000} minutes`);
-  if (reply.status === 'failed') throw new Error(reply.error);
-  return reply.value;
+  const outcome = ask({ program, call, limits });
+  if (outcome === null) throw new Error('the Python sandbox gave no outcome');
+  return outcome;
 };
