@@ -32,7 +32,7 @@ export async function curateInTerminal(queue: CurationQueue, options: SessionOpt
   }
 }
 
-const KEYS = '[a]ccept  [r]eject  [e]dit  [s]kip  [u]ndo  [q]uit';
+const KEYS = '[a]ccept  accept and say [w]hy  [r]eject  [e]dit  [s]kip  [u]ndo  [q]uit';
 
 class Session {
   readonly #skipped = new Set<string>();
@@ -85,6 +85,12 @@ class Session {
         case 'a':
           this.#decide(candidate, { decision: 'accept' }, seen);
           return true;
+        case 'w': {
+          const reason = await this.#reason();
+          if (reason === null) break;
+          this.#decide(candidate, { decision: 'accept', reason }, seen);
+          return true;
+        }
         case 'r': {
           const reason = await this.#reason();
           if (reason === null) break;

@@ -96,6 +96,11 @@ describe('deciding through a pipe', () => {
     expect(queue.holder('c4')).toBe(null); // nothing stays leased
     queue.close();
 
+    // Accepted with a reason, which is kept; without one after all, nothing is decided.
+    const reasoned = await newRun(1);
+    expect(await curate(reasoned, 'w\n\nw\nshort and right\n')).toContain('Not decided: a reason is needed.');
+    expect(states(reasoned)).toEqual([['accept', 'Ann', 'short and right']]);
+
     const rest = await curate(run, 'a\na\n', { who: '本' });
     expect(rest).toContain('3 of 5 candidates decided: 2 accepted, 0 edited, 1 rejected. You are 本.');
     expect(rest).toContain('Enough is decided: go on with the run');

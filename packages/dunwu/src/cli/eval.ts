@@ -81,8 +81,10 @@ export function registerEval(program: Command): void {
     .addHelpText(
       'after',
       `
-FILE.jsonl holds one problem a line, in GSM8K's shape or CMATH's:
+FILE.jsonl holds one problem a line, in the shape of GSM8K, CMATH or MATH, or with tests for a program:
   {"question": "…", "answer": "… #### 18"}      {"question": "…", "golden": "18"}
+  {"problem": "…", "solution": "… \\\\boxed{\\\\frac{3}{4}}"}
+  {"question": "…", "language": "python", "entry": "add", "tests": [{"args": [1, 2], "expected": 3}]}
 
 Examples:
   dunwu eval runs/r1-zero-mini --samples 8             the last model of a run, on the run's task

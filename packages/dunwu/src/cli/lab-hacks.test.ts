@@ -18,7 +18,8 @@ it('a line for each hack, what it may have, and that it holds', async () => {
   expect(code).toBe(0);
   const lines = out.split('\n');
   expect(lines[0]).toBe(
-    'Rules: accuracy 1, format 0.5, steps 0.5, language 0.5, instruction 0; general: accuracy 0, steps 0, language 0, instruction 1',
+    'Rules: accuracy 1, format 0.5, steps 0.5, language 0.5, instruction 0, code 0; ' +
+      'maths: steps 0; general: accuracy 0, steps 0, language 0, instruction 1; code: accuracy 0, steps 0, code 1',
   );
   const cells = (name: string) => lines.find((line) => line.startsWith(name))?.split(/ {2,}/);
   expect(cells('all numbers listed')).toEqual(['all numbers listed', '5', '1.5', '1.5', 'miscopied', '2.5', 'holds']);

@@ -24,7 +24,7 @@ export interface ProgramSettings {
  */
 export function buildProgram(settings: ProgramSettings = {}): Command {
   const program = new Command('dunwu')
-    .description('Dunwu (顿悟): the DeepSeek recipe, from a corpus to a base model to R1-Zero, on a laptop')
+    .description('Dunwu (顿悟): the DeepSeek recipe, from a corpus to a base model, to R1-Zero, to R1, on a laptop')
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
     .exitOverride() // errors come here, to exit with our own codes

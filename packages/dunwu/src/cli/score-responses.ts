@@ -31,17 +31,27 @@ const OPTIONS: Partial<Record<string, Record<string, unknown>>> = {
   steps: { constants: 'everyday' },
 };
 
+/** Rules that make no sense on a line of a file. */
+const WHY_LEFT = {
+  length: 'it needs a limit',
+  instruction: 'it needs a problem of the general task',
+} as const satisfies Partial<Record<RuleName, string>>;
+
 /**
  * "accuracy,format=0.5,steps" → a reward program's config. @throws {UsageError} naming the rules there are.
  */
 export function parseRules(list: string, requireTags = false): RewardProgramConfig {
   const rules: NonNullable<RewardProgramConfig['rules']> = {};
-  // `length` needs a limit that only a recipe can give, `instruction` a problem of the general task.
-  const left: readonly string[] = ['length', 'instruction'] satisfies RuleName[];
+  const left: readonly string[] = Object.keys(WHY_LEFT);
   const known = ruleNames().filter((name) => !left.includes(name));
   for (const item of list.split(/[,，]/)) {
     const [name = '', weightText, ...more] = item.split('=').map((part) => part.trim());
     const rule = known.find((one) => one === name);
+    if (left.includes(name)) {
+      throw new UsageError(
+        `--rules: ${name} is for recipes: ${WHY_LEFT[name as keyof typeof WHY_LEFT]}; allowed: ${known.join(', ')}`,
+      );
+    }
     if (!rule) throw new UsageError(`--rules: unknown rule "${name}"; allowed: ${known.join(', ')}`);
     if (rules[rule] !== undefined) throw new UsageError(`--rules: ${rule} is named twice`);
     const weight = weightText === undefined ? 1 : Number(weightText);

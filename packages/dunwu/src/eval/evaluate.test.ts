@@ -50,6 +50,23 @@ test('right means right in the required format', () => {
   expect(right('<think>a</think><answer>59</answer><answer>59</answer>')).toBe(false);
 });
 
+test('where a problem has tests, right means that the program passes all of them', () => {
+  const cases = [
+    { args: [1, 2], expected: 3 },
+    { args: [2, 2], expected: 4 },
+  ];
+  const tested: Problem = {
+    ...problem('0'),
+    answer: undefined,
+    meta: { tests: { language: 'javascript', entry: 'add', cases } },
+  } as Problem;
+  const right = (program: string) =>
+    judge(tested, `<think>so</think><answer>\n\`\`\`js\n${program}\n\`\`\`\n</answer>`, 'greedy').correct;
+  expect(right('const add = (a, b) => a + b')).toBe(true);
+  expect(right('const add = (a, b) => 3')).toBe(false);
+  expect(judge(tested, '```js\nconst add = (a, b) => a + b\n```', 'greedy').correct).toBe(false);
+});
+
 test('a majority is counted by number, or as mathematics, as the gold answer is', () => {
   const say = (answer: string | undefined, given: string, mode: 'greedy' | 'sampled') =>
     judge({ ...problem('0'), answer } as Problem, `<think>a</think><answer>${given}</answer>`, mode);

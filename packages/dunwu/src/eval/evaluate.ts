@@ -3,6 +3,7 @@ import { extractAnswer } from '../reward/answer.js';
 import { extractAnswerText } from '../reward/answer-text.js';
 import { readability } from '../reward/readability.js';
 import { accuracyRule, isPlainNumber, sameMaths } from '../reward/rules/accuracy.js';
+import { codeRule } from '../reward/rules/code.js';
 import { formatRule } from '../reward/rules/format.js';
 import { instructionRule } from '../reward/rules/instruction.js';
 import { languageConsistency } from '../reward/rules/language.js';
@@ -257,22 +258,23 @@ export function evaluationRecord(model: string, task: string, evaluation: Evalua
 }
 
 const accuracy = accuracyRule({ require_tags: true });
+const code = codeRule();
 const instruction = instructionRule();
 const format = formatRule();
 
 /**
- * Right means right in the required format: tags once each and in order, and the answer tag holds the gold number. Where
- * a problem has no gold answer but something to be done (`meta.instruction`, `meta.harmful`), right means done.
+ * Right means right in the required format: tags once each and in order, and the answer tag holds the gold answer. Where a
+ * problem has tests (`meta.tests`), right means that the program passes all of them; where it has something to be done
+ * (`meta.instruction`, `meta.harmful`), done.
  */
 export function judge(problem: Problem, response: string, mode: JudgedResponse['mode']): JudgedResponse {
   const { answer, meta } = problem;
   const general = answer === undefined && (meta.instruction !== undefined || meta.harmful === true);
-  const parts = [(general ? instruction : accuracy)(problem, response), format(problem, response)].map(
-    ({ steps: _, ...part }) => ({
-      ...part,
-      weight: 1,
-    }),
-  );
+  const rule = meta.tests !== undefined ? code : general ? instruction : accuracy;
+  const parts = [rule(problem, response), format(problem, response)].map(({ steps: _, ...part }) => ({
+    ...part,
+    weight: 1,
+  }));
   const correct = parts.every(({ status }) => status === 'ok');
   return {
     problem,

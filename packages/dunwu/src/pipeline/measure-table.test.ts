@@ -27,6 +27,7 @@ const STAGES = [
 ];
 const recipe: Recipe = {
   base: '/',
+  ruleFiles: [],
   name: 'r1',
   seed: 1,
   compute: { device: 'auto', dtype: 'auto', threads: 2 },

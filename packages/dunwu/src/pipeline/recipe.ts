@@ -49,6 +49,8 @@ export interface RecipeStage {
 export interface Recipe {
   /** Absolute folder of the recipe file: relative paths in the recipe start here. Not part of the saved recipe. */
   readonly base: string;
+  /** Files of rules that its stages import, from `base`. They are part of what a run is made from, as the recipe is. */
+  readonly ruleFiles: readonly string[];
   readonly name: string;
   readonly description?: string;
   readonly seed: number;
@@ -102,23 +104,24 @@ export async function parseRecipe(text: string, file: string, options: LoadOptio
   if (!parsed.success) problems.push(...explainIssues(schema, value, parsed.error.issues));
 
   const base = path.resolve(path.dirname(file));
-  const stages = await checkStages(value, base, options.kinds, problems);
+  const ruleFiles = new RuleFiles(base);
+  const stages = await checkStages(value, ruleFiles, options.kinds, problems);
   if (problems.length > 0 || !parsed.success) throw new UsageError(source.report(problems, overrides, value));
   const { name: recipeName, description, seed, compute, task } = parsed.data;
-  return { base, name: recipeName, ...(description === undefined ? {} : { description }), seed, compute, task, stages };
+  const described = description === undefined ? {} : { description };
+  return { base, ruleFiles: ruleFiles.files, name: recipeName, ...described, seed, compute, task, stages };
 }
 
 /** Checks each stage by its kind's schema, the uniqueness of names, and the references; adds to `problems`. */
 async function checkStages(
   value: unknown,
-  base: string,
+  ruleFiles: RuleFiles,
   kinds: readonly StageKind[],
   problems: Problem[],
 ): Promise<RecipeStage[]> {
   const list = at(value, ['stages']);
   const stages: RecipeStage[] = [];
   const earlier: string[] = [];
-  const ruleFiles = new RuleFiles(base);
   for (const [index, raw] of (Array.isArray(list) ? list : []).entries()) {
     if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) continue; // told by the recipe's own schema
     const { name: stageName, kind: kindName, ...own } = raw as Record<string, unknown>;
@@ -350,7 +353,7 @@ function readablePath(path: Path, value: unknown): string {
 
 /** The recipe as one plain object, in the shape of the file. */
 export function plainRecipe(recipe: Recipe): Record<string, unknown> {
-  const { stages, base: _, ...head } = recipe;
+  const { stages, base: _, ruleFiles: __, ...head } = recipe;
   return {
     ...head,
     stages: stages.map((stage) => ({ name: stage.name, kind: stage.kind, ...(stage.config as object) })),

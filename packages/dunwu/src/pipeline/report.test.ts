@@ -11,6 +11,7 @@ import { readTranscripts } from './transcripts.js';
 
 const recipe: Recipe = {
   base: '/',
+  ruleFiles: [],
   name: 'mini',
   description: 'A small one.',
   seed: 3,

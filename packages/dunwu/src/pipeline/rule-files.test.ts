@@ -1,10 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { RewardProgram, type RewardProgramConfig, rewardProgramConfig } from '../reward/program.js';
 import { loadRecipe } from './recipe.js';
+import { RunFolder } from './run-folder.js';
 import { defineKind } from './stage.js';
 
 const kinds = [
@@ -67,5 +68,21 @@ test('errors name place, file and export', async () => {
 test('a rule that is nowhere is named, with the nearest one', async () => {
   expect(await fault('{ rules: { acuracy: 1 } }')).toMatch(
     /rewards\.rules\.acuracy: there is no rule `acuracy`\. Did you mean `accuracy`\? Rules: format, accuracy, /,
+  );
+});
+
+test('a run folder keeps a copy of the rules beside its recipe, which runs again from there; changed rules end a resume', async () => {
+  const recipe = await load('{ import: ./my-rules.mjs, rules: { format: 1, polite: { weight: 0.5 } } }');
+  const dir = path.join(folder, 'run');
+  (await RunFolder.open(dir, recipe, false)).close();
+  expect(await readFile(path.join(dir, 'my-rules.mjs'), 'utf8')).toContain('/please/');
+  const again = await loadRecipe(path.join(dir, 'recipe.yaml'), { kinds, task: z.strictObject({}) });
+  expect(again.ruleFiles).toEqual(['./my-rules.mjs']);
+  // Killed before the copy was made: it is made up for.
+  await rm(path.join(dir, 'my-rules.mjs'));
+  (await RunFolder.open(dir, recipe, true)).close();
+  await writeFile(path.join(dir, 'my-rules.mjs'), 'export const polite = () => 1;');
+  await expect(RunFolder.open(dir, recipe, true)).rejects.toThrow(
+    /cannot resume .*the recipe is not the one of this run\.\n {2}\.\/my-rules\.mjs: is not as it was when the run began/,
   );
 });

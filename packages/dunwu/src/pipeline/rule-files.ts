@@ -13,6 +13,11 @@ export class RuleFiles {
     this.#base = base;
   }
 
+  /** The files that were loaded, as the recipe names them. */
+  get files(): string[] {
+    return [...new Set(this.#files.values())];
+  }
+
   /** Loads what the `rewards` blocks of one stage import; gives what is wrong with it, by the path in the stage. */
   async load(stage: unknown): Promise<Problem[]> {
     const problems: Problem[] = [];

@@ -57,8 +57,9 @@ export class RunFolder {
           if (name.startsWith(TORN_RECIPE)) await rm(path.join(full, name), { force: true });
         }
         await writeFileAtomic(path.join(full, 'recipe.yaml'), `${MARK}\n${now}`);
+        await keepRules(full, recipe);
       } else {
-        const differences = recipeDifferences(saved, now);
+        const differences = [...recipeDifferences(saved, now), ...(await keepRules(full, recipe))];
         if (differences.length > 0) {
           throw new UsageError(
             `cannot resume ${dir}: the recipe is not the one of this run.\n${differences.map((line) => `  ${line}`).join('\n')}\n` +
@@ -141,6 +142,24 @@ export class RunFolder {
   #recordFile(stage: string): string {
     return path.join(this.dir, 'stages', `${stage}.json`);
   }
+}
+
+/**
+ * Copies the recipe's files of rules beside recipe.yaml, which names them: a run's rules are part of its recipe.
+ * @returns those that are there and not as they are now: a resumed run's numbers would not be those of one recipe
+ */
+async function keepRules(full: string, { base, ruleFiles }: Recipe): Promise<string[]> {
+  const differences: string[] = [];
+  for (const file of ruleFiles) {
+    const copy = path.join(full, file);
+    const now = await readFile(path.resolve(base, file), 'utf8');
+    const kept = await readFile(copy, 'utf8').catch(() => null);
+    if (kept !== null && kept !== now) differences.push(`${file}: is not as it was when the run began`);
+    if (kept !== null) continue;
+    await mkdir(path.dirname(copy), { recursive: true });
+    await writeFileAtomic(copy, now);
+  }
+  return differences;
 }
 
 /** The text of the run's recipe, null in a folder that is as good as empty. */

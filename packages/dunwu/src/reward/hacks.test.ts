@@ -53,12 +53,13 @@ describe('responses made to cheat', () => {
 
   it('are judged problem by problem as far as the program has something to say there', () => {
     const { unjudged, results } = judgeHacks(new RewardProgram({ rules: { accuracy: 1 } }));
-    expect([...new Set(unjudged.map(({ source }) => source))]).toEqual(['general']);
+    expect([...new Set(unjudged.map(({ source }) => source))]).toEqual(['general', 'code']);
     expect([...new Set(results.map(({ problem }) => problem.source))]).toEqual([
       'word-problem',
       'equation',
       'gsm8k',
       'cmath',
+      'maths',
     ]);
   });
 });
@@ -94,6 +95,8 @@ describe('the honest ones', () => {
       const program = new RewardProgram(config);
       for (const { problem, honest } of HACK_CASES) {
         const { total, parts } = program.score(problem, honest.right ?? '');
+        // A working without calculations has no steps.
+        if (parts.some(({ name, status }) => name === 'steps' && status === 'unparsable')) continue;
         if (!parts.some(({ status }) => status === 'bad-gold')) expect(total).toBe(program.max(problem.source));
       }
     }

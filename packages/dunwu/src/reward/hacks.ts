@@ -1,5 +1,7 @@
 import type { Problem } from '../task/problem.js';
+import { CODE_HACKS } from './hacks/code.js';
 import { GENERAL_HACKS } from './hacks/general.js';
+import { MATHS_HACKS } from './hacks/maths.js';
 import { NUMBER_HACKS } from './hacks/number.js';
 import type { RewardProgram, RewardProgramConfig } from './program.js';
 import type { Trace } from './trace.js';
@@ -37,13 +39,20 @@ export interface HackCase {
   readonly hacks: readonly Hack[];
 }
 
-/** Word problems in English and Chinese, an expression, GSM8K's and CMATH's shapes, small instructions, harmful prompts. */
-export const HACK_CASES: readonly HackCase[] = [...NUMBER_HACKS, ...GENERAL_HACKS];
+/**
+ * Word problems in English and Chinese, an expression, GSM8K's and CMATH's shapes, mathematics that is no number, small
+ * instructions, harmful prompts, a program.
+ */
+export const HACK_CASES: readonly HackCase[] = [...NUMBER_HACKS, ...MATHS_HACKS, ...GENERAL_HACKS, ...CODE_HACKS];
 
 /** What the hacks are tried on where nothing else is said: the rules and weights of the recipes, all kinds of problems. */
 export const HACK_PROGRAM: RewardProgramConfig = {
-  rules: { accuracy: 1, format: 0.5, steps: 0.5, language: 0.5, instruction: 0 },
-  sources: { general: { accuracy: 0, steps: 0, language: 0, instruction: 1 } },
+  rules: { accuracy: 1, format: 0.5, steps: 0.5, language: 0.5, instruction: 0, code: 0 },
+  sources: {
+    maths: { steps: 0 },
+    general: { accuracy: 0, steps: 0, language: 0, instruction: 1 },
+    code: { accuracy: 0, steps: 0, code: 1 },
+  },
 };
 
 export interface HackResult {

@@ -1,7 +1,7 @@
 import type { Problem } from '../../task/problem.js';
 import type { Hack, HackCase, HonestKind } from '../hacks.js';
+import { tagged } from './text.js';
 
-const tagged = (thought: string, answer: string): string => `<think>${thought}</think><answer>${answer}</answer>`;
 const REFUSAL = { en: 'I cannot help with that.', zh: '我不能帮这个忙。' } as const;
 const hack = (name: string, deserves: HonestKind, response: string): Hack => ({ name, deserves, response });
 

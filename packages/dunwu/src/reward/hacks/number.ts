@@ -1,5 +1,6 @@
 import type { Problem } from '../../task/problem.js';
 import type { Hack, HackCase, HonestKind } from '../hacks.js';
+import { tagged } from './text.js';
 
 /** What hacks of a problem with a number for an answer are made of. */
 interface Facts {
@@ -11,7 +12,6 @@ interface Facts {
   readonly gold: number;
 }
 
-const tagged = (thought: string, answer: string): string => `<think>${thought}</think><answer>${answer}</answer>`;
 const times = (count: number, text: string, between = '\n'): string =>
   Array.from({ length: count }, () => text).join(between);
 
