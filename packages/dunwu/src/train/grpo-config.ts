@@ -5,6 +5,7 @@ import { type RewardProgramConfig, rewardProgramConfig } from '../reward/program
 import { mayGiveSteps } from '../reward/rules/index.js';
 import { samplingSchema } from '../rollout/sampling-config.js';
 import { optimizerSchema } from './optimizer-config.js';
+import { overlongSchema } from './overlong.js';
 import { scheduleSchema } from './schedule.js';
 import { validationSchema } from './validation-config.js';
 
@@ -30,6 +31,8 @@ export const grpoConfig = z
      * their places, in at most so many rounds; what then still has no spread stays. Without this key none are.
      */
     dynamic_sampling: z.strictObject({ max_rounds: z.number().int().positive().default(4) }).optional(),
+    /** DAPO's soft overlong punishment (section 3.4): points for ending before `sampling.max_tokens`. Without it none. */
+    overlong: overlongSchema.optional(),
     loss: policyLossSchema,
     /** Rollouts between two refreshes π_ref ← π_θ; 0 keeps the first (R1: 400). */
     reference_every: z.number().int().nonnegative().default(0),
@@ -47,6 +50,13 @@ export const grpoConfig = z
         code: 'custom',
         path: ['mini_batches'],
         message: 'cannot exceed questions_per_step: a group stays together',
+      });
+    }
+    if (config.overlong !== undefined && config.overlong.buffer > config.sampling.max_tokens) {
+      context.addIssue({
+        code: 'custom',
+        path: ['overlong', 'buffer'],
+        message: 'cannot exceed sampling.max_tokens',
       });
     }
     if (config.sampling.temperature === 0) {

@@ -13,6 +13,7 @@ import type { GrpoConfig } from './grpo-config.js';
 import { type LoopHost, trainingLoop } from './loop.js';
 import { addModelRewards, countingIn, heldBack, type ModelReward } from './model-rewards.js';
 import { Optimizer } from './optimizer.js';
+import { addOverlong } from './overlong.js';
 import { policyOutput, updatePolicy } from './policy-update.js';
 import { inGroups, rollOut, rolloutMetrics, rolloutTokens, type ScoredRollout, scoreRollouts } from './rollouts.js';
 import { scheduleFactor } from './schedule.js';
@@ -217,7 +218,10 @@ class GrpoTrainer {
       key: (i) => (round === 0 ? `${n}/${i}` : `${n}.${round}/${i}`),
     });
     const seconds = (performance.now() - started) / 1000;
-    const rollouts = addModelRewards(scoreRollouts(sampled, this.#rewards), countingIn(this.models, n, config.steps));
+    const { overlong, sampling } = config;
+    const ruled = scoreRollouts(sampled, this.#rewards);
+    const timely = overlong === undefined ? ruled : addOverlong(ruled, overlong, sampling.max_tokens);
+    const rollouts = addModelRewards(timely, countingIn(this.models, n, config.steps));
     return { groups: inGroups(rollouts, config.group_size).map((group) => this.#compare(group)), seconds };
   }
 
