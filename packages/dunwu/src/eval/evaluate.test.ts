@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { tinyModel } from '../model/testing/tiny.js';
 import type { Problem } from '../task/problem.js';
 import { createTask } from '../task/registry.js';
@@ -30,7 +30,7 @@ const problem = (answer: string, language: Problem['language'] = 'en'): Problem 
 
 let dir = '';
 let tokenizer: Tokenizer;
-let model: DeepseekModel;
+let model: CausalModel;
 beforeAll(async () => {
   dir = mkdtempSync(path.join(os.tmpdir(), 'dunwu-evaluate-'));
   tokenizer = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 });

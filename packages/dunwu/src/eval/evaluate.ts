@@ -1,4 +1,4 @@
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { extractAnswer } from '../reward/answer.js';
 import { extractAnswerText } from '../reward/answer-text.js';
 import { readability } from '../reward/readability.js';
@@ -110,7 +110,7 @@ export interface EvaluateOptions {
  * @returns the measures, and all greedy responses, then all samples, in the order of the problems
  */
 export async function evaluate(
-  model: DeepseekModel,
+  model: CausalModel,
   tokenizer: Tokenizer,
   problems: readonly Problem[],
   options: EvaluateOptions,

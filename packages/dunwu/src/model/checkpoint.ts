@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
 import { writeFileAtomic } from '../util/fs.js';
-import { type DeepseekV3Config, readConfig } from './config.js';
-import { DeepseekModel } from './deepseek.js';
+import { CausalModel } from './causal-model.js';
+import { isDeepseek, type ModelConfig, readConfig } from './config.js';
+import { DERIVED_KEYS } from './dense-config.js';
 
 /** Hugging Face checkpoint folders, in and out: config.json and model.safetensors (or shards with an index). */
 
@@ -12,11 +13,11 @@ import { DeepseekModel } from './deepseek.js';
  *
  * @throws Error naming the file, and every tensor that is missing, has another shape, or is not known to the model.
  */
-export function loadModel(folder: string): DeepseekModel {
+export function loadModel(folder: string): CausalModel {
   const config = readConfig(folder);
   const source = openCheckpoint(folder);
   try {
-    const model = new DeepseekModel(config);
+    const model = new CausalModel(config);
     const known = new Set<string>();
     const problems: string[] = [];
     scope(() =>
@@ -66,7 +67,8 @@ export function loadModel(folder: string): DeepseekModel {
 }
 
 /** Whether a tensor belongs to one of the multi-token prediction modules (arXiv 2412.19437 §2.2) behind the layers. */
-function isPredictionLayer(name: string, config: DeepseekV3Config): boolean {
+function isPredictionLayer(name: string, config: ModelConfig): boolean {
+  if (!isDeepseek(config)) return false;
   const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1) - config.num_hidden_layers;
   return layer >= 0 && layer < (config.num_nextn_predict_layers ?? config.num_mtp_layers ?? 0);
 }
@@ -78,7 +80,7 @@ export interface SaveOptions {
 }
 
 /** Writes config.json and the weights into a folder (made if missing), so that transformers loads them. */
-export async function saveModel(model: DeepseekModel, folder: string, options: SaveOptions = {}): Promise<void> {
+export async function saveModel(model: CausalModel, folder: string, options: SaveOptions = {}): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const dtype = options.dtype ?? 'float32';
   scope(() =>
@@ -112,11 +114,25 @@ export function configText(config: Readonly<Record<string, unknown>>): string {
   return `${JSON.stringify(config, null, 2).replace(whole, '$1.0$2')}\n`;
 }
 
+const ARCHITECTURES: Readonly<Record<ModelConfig['model_type'], string>> = {
+  deepseek_v3: 'DeepseekV3ForCausalLM',
+  deepseek_v2: 'DeepseekV2ForCausalLM',
+  qwen2: 'Qwen2ForCausalLM',
+  qwen3: 'Qwen3ForCausalLM',
+  llama: 'LlamaForCausalLM',
+};
+
 /** The config as transformers expects it. What we write holds no multi-token prediction modules. */
-export function huggingFaceConfig(config: DeepseekV3Config): Record<string, unknown> {
+export function huggingFaceConfig(config: ModelConfig): Record<string, unknown> {
+  const architectures = [ARCHITECTURES[config.model_type]];
+  if (!isDeepseek(config)) {
+    const derived: readonly string[] = config.model_type === 'llama' ? DERIVED_KEYS : [...DERIVED_KEYS, 'mlp_bias'];
+    const own = Object.entries(config).filter(([key]) => !derived.includes(key));
+    return { architectures, ...Object.fromEntries(own) };
+  }
   const { num_mtp_layers: _, ...kept } = config;
   return {
-    architectures: ['DeepseekV3ForCausalLM'],
+    architectures,
     ...kept,
     num_nextn_predict_layers: 0,
     qk_head_dim: config.qk_nope_head_dim + config.qk_rope_head_dim,
@@ -125,7 +141,7 @@ export function huggingFaceConfig(config: DeepseekV3Config): Record<string, unkn
   };
 }
 
-function generationConfig(config: DeepseekV3Config): Record<string, unknown> {
+function generationConfig(config: ModelConfig): Record<string, unknown> {
   const ids: Record<string, unknown> = {};
   for (const key of ['bos_token_id', 'eos_token_id', 'pad_token_id'] as const) {
     if (config[key] !== undefined && config[key] !== null) ids[key] = config[key];
@@ -134,7 +150,7 @@ function generationConfig(config: DeepseekV3Config): Record<string, unknown> {
 }
 
 /** Ids that end a generation: generation_config.json's, else config.json's. */
-export function endOfTextIds(folder: string, config: DeepseekV3Config): number[] {
+export function endOfTextIds(folder: string, config: ModelConfig): number[] {
   const path = join(folder, 'generation_config.json');
   let ids: unknown = config.eos_token_id;
   if (existsSync(path)) {

@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { deepseekV3Shape, parseConfig, readConfig, ropeSettings } from './config.js';
+import { parseConfig, readConfig } from './config.js';
+import { deepseekV3Shape } from './deepseek-config.js';
+import { ropeSettings } from './rope-config.js';
 import { TINY } from './testing/tiny.js';
 
 describe('parseConfig', () => {
@@ -48,9 +50,14 @@ describe('parseConfig', () => {
     ['another activation', { hidden_act: 'gelu' }, 'hidden_act'],
     ['dropout', { attention_dropout: 0.1 }, 'attention_dropout'],
     ['every second layer', { moe_layer_freq: 2 }, 'moe_layer_freq'],
-    ['an unknown rotary type', { rope_scaling: { rope_type: 'llama3' } }, 'rope_scaling.rope_type'],
+    ['a rotary type of other families', { rope_scaling: { rope_type: 'llama3' } }, 'rope_scaling.rope_type'],
     ['an unknown rotary type by its old name', { rope_scaling: { type: 'linear', factor: 4 } }, 'rope_scaling.type'],
-    ['an unknown rotary key', { rope_parameters: { low_freq_factor: 1 } }, '"low_freq_factor"'],
+    ['an unknown rotary key', { rope_parameters: { short_factor: [1] } }, '"short_factor"'],
+    [
+      'a key of another rotary type',
+      { rope_parameters: { low_freq_factor: 1 } },
+      'rope_parameters.low_freq_factor: belongs to rope_type llama3 alone',
+    ],
     [
       'two rotary settings that differ',
       { rope_scaling: { type: 'yarn', factor: 4 }, rope_parameters: { rope_type: 'default' } },
@@ -69,10 +76,87 @@ describe('parseConfig', () => {
   });
 
   it('another model_type is refused before anything else', () => {
-    expect(() => parseConfig({ model_type: 'deepseek_v2' }, 'x')).toThrow(
-      'x: model_type "deepseek_v2" is not supported; supported: "deepseek_v3"',
+    expect(() => parseConfig({ model_type: 'mixtral' }, 'x')).toThrow(
+      'x: model_type "mixtral" is not supported; supported: "deepseek_v3", "deepseek_v2", "qwen2", "qwen3", "llama"',
     );
     expect(() => parseConfig(null)).toThrow('model_type undefined is not supported');
+  });
+});
+
+describe('other families', () => {
+  const dense = {
+    vocab_size: 8,
+    hidden_size: 8,
+    intermediate_size: 8,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 32,
+  };
+  const llama3 = {
+    rope_type: 'llama3',
+    factor: 8,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 16,
+  };
+
+  it('what they say in different words is filled in', () => {
+    const of = (more: object) => parseConfig({ ...dense, ...more });
+    expect(of({ model_type: 'qwen2' })).toMatchObject({
+      head_dim: 2,
+      qkv_bias: true,
+      output_bias: false,
+      qk_norm: false,
+    });
+    expect(of({ model_type: 'qwen3', head_dim: 6 })).toMatchObject({ head_dim: 6, qkv_bias: false, qk_norm: true });
+    expect(of({ model_type: 'llama', num_key_value_heads: null, attention_bias: true, mlp_bias: true })).toMatchObject({
+      num_key_value_heads: 4,
+      qkv_bias: true,
+      output_bias: true,
+      mlp_bias: true,
+    });
+    const v2 = { ...TINY, model_type: 'deepseek_v2', n_group: null, topk_group: null };
+    expect(parseConfig(v2)).toMatchObject({ n_group: 1, topk_group: 1, topk_method: 'greedy', norm_topk_prob: false });
+  });
+
+  it.each([
+    ['attention to a window', { model_type: 'qwen2', use_sliding_window: true }, 'use_sliding_window'],
+    ['layers that see a window', { model_type: 'qwen3', layer_types: ['sliding_attention'] }, 'layer_types.0'],
+    [
+      'layer types of another depth',
+      { model_type: 'qwen3', layer_types: ['full_attention'] },
+      'layer_types: must have',
+    ],
+    ['heads that do not divide', { model_type: 'llama', num_key_value_heads: 3 }, 'num_key_value_heads: must divide'],
+    ['an odd head', { model_type: 'llama', head_dim: 3 }, 'head_dim: must be even'],
+    ['a bias that the family has not', { model_type: 'qwen2', mlp_bias: true }, '"mlp_bias"'],
+    ['tensor parallel pretraining', { model_type: 'llama', pretraining_tp: 2 }, 'pretraining_tp'],
+    [
+      'half of the settings of llama3',
+      { model_type: 'llama', rope_scaling: { ...llama3, low_freq_factor: undefined } },
+      'rope_scaling.low_freq_factor: is missing',
+    ],
+    [
+      'a ramp the wrong way round',
+      { model_type: 'llama', rope_parameters: { ...llama3, high_freq_factor: 1 } },
+      'rope_parameters.high_freq_factor: must be above low_freq_factor',
+    ],
+    [
+      'another rotary type',
+      { model_type: 'llama', rope_scaling: { rope_type: 'dynamic', factor: 2 } },
+      'rope_scaling.rope_type',
+    ],
+    ['experts in Qwen', { model_type: 'qwen3', num_experts: 8 }, '"num_experts"'],
+  ])('%s is refused by name', (_, change, message) => {
+    expect(() => parseConfig({ ...dense, ...change })).toThrow(message);
+  });
+
+  it('DeepSeek-V2: normalised weights are refused, and the gate of V3', () => {
+    const v2 = { ...TINY, model_type: 'deepseek_v2' };
+    expect(() => parseConfig({ ...v2, norm_topk_prob: true })).toThrow('norm_topk_prob');
+    expect(() => parseConfig({ ...v2, topk_method: 'noaux_tc' })).toThrow('topk_method');
+    expect(() => parseConfig({ ...v2, scoring_func: 'sigmoid' })).toThrow('scoring_func');
   });
 });
 

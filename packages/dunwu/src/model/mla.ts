@@ -1,17 +1,9 @@
 import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
-import type { DeepseekV3Config } from './config.js';
-import type { LatentCache } from './latent-cache.js';
+import type { Attention, AttentionContext, CacheView } from './attention.js';
+import type { DeepseekConfig } from './deepseek-config.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 import { attentionScale } from './rope.js';
-
-/** Where every token of a batch stands, computed once and shared by all layers. */
-export interface AttentionContext {
-  /** Rotary cosine and sine of each token, [batch · time, rope width / 2]. */
-  readonly cosine: Tensor;
-  readonly sine: Tensor;
-  /** Added to the scores before the softmax: 0 to attend, −inf not to; broadcast to [batch, heads, time, keys]. */
-  readonly mask: Tensor;
-}
+import type { TokenCache } from './token-cache.js';
 
 /**
  * Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434 §2.1; V3 §2.1.1). Keys and values of all heads come from one
@@ -21,8 +13,8 @@ export interface AttentionContext {
  * `absorbed` moves the up-projections to the query and output side and attends in the latent space (best when a
  * query is alone: decoding). Both compute the same function.
  */
-export class LatentAttention {
-  readonly #config: DeepseekV3Config;
+export class LatentAttention implements Attention {
+  readonly #config: DeepseekConfig;
   readonly #scale: number;
   readonly #queryA: Tensor | null;
   readonly #queryABias: Tensor | null;
@@ -35,7 +27,7 @@ export class LatentAttention {
   readonly #output: Tensor;
   readonly #outputBias: Tensor | null;
 
-  constructor(config: DeepseekV3Config) {
+  constructor(config: DeepseekConfig) {
     this.#config = config;
     this.#scale = attentionScale(config);
     const { hidden_size, num_attention_heads: heads, q_lora_rank, kv_lora_rank, initializer_range: std } = config;
@@ -80,7 +72,7 @@ export class LatentAttention {
    * @param cache when given, receives the latents of these T tokens at positions 0..T−1 of its rows
    * @returns [B · T, hidden]
    */
-  forward(x: Tensor, batch: number, context: AttentionContext, cache?: LatentCache, layer = 0): Tensor {
+  forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer = 0): Tensor {
     const {
       num_attention_heads: heads,
       qk_nope_head_dim: nopeWidth,
@@ -113,13 +105,7 @@ export class LatentAttention {
    * @param x [B · T, hidden]
    * @param cache when given, the T new tokens are appended at `positions` and all `keys` of it are attended to
    */
-  absorbed(
-    x: Tensor,
-    batch: number,
-    context: AttentionContext,
-    cache?: { store: LatentCache; positions: Tensor; keys: number },
-    layer = 0,
-  ): Tensor {
+  absorbed(x: Tensor, batch: number, context: AttentionContext, cache?: CacheView, layer = 0): Tensor {
     const { num_attention_heads: heads, qk_nope_head_dim: nopeWidth, v_head_dim, kv_lora_rank: rank } = this.#config;
     const rows = x.size(0);
     const time = rows / batch;
@@ -158,6 +144,10 @@ export class LatentAttention {
       .linear(this.#output, this.#outputBias);
   }
 
+  decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
+    return this.absorbed(x, batch, context, cache, layer);
+  }
+
   parameters(prefix: string): Parameter[] {
     const list: Parameter[] = [];
     const add = (name: string, kind: Parameter['kind'], tensor: Tensor | null): void => {
@@ -182,7 +172,7 @@ export class LatentAttention {
 }
 
 /** Numbers a cache holds per token and layer: kv_lora_rank + qk_rope_head_dim (576 for DeepSeek-V3). */
-export function cacheWidth(config: DeepseekV3Config): number {
+export function latentWidth(config: DeepseekConfig): number {
   return config.kv_lora_rank + config.qk_rope_head_dim;
 }
 
@@ -190,6 +180,6 @@ export function cacheWidth(config: DeepseekV3Config): number {
  * Numbers that plain multi-head attention of the same heads would hold per token and layer: every head's key and value
  * (40,960 for DeepSeek-V3).
  */
-export function plainCacheWidth(config: DeepseekV3Config): number {
+export function plainCacheWidth(config: DeepseekConfig): number {
   return config.num_attention_heads * (config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim);
 }

@@ -1,50 +1,52 @@
 import { groupedExperts, noGrad, type Tensor } from '@dunwu/torch';
-import type { DeepseekV3Config } from './config.js';
+import type { DeepseekConfig } from './deepseek-config.js';
 import { SwigluMlp } from './mlp.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 
 /** What the router of one layer decided for every token. */
 export interface RouterOutput {
-  /** Before the sigmoid, float32 [tokens, experts]. */
+  /** Before the sigmoid or softmax, float32 [tokens, experts]. */
   readonly logits: Tensor;
   /** Chosen experts, int64 [tokens, top_k]. */
   readonly indices: Tensor;
   /** Their weights in the sum, [tokens, top_k]. */
   readonly weights: Tensor;
-  /** sigmoid(logits), [tokens, experts]. */
+  /** sigmoid(logits), of DeepSeek-V2 softmax(logits), [tokens, experts]. */
   readonly scores: Tensor;
 }
 
 /**
- * The gate of DeepSeek-V3 (arXiv 2412.19437 §2.1.2; order as in the published inference code): sigmoid scores, a bias for
+ * The gate. Of DeepSeek-V3 (arXiv 2412.19437 §2.1.2; order as in the published inference code): sigmoid scores, a bias for
  * selection only, the best groups by the sum of their two best biased scores, top-k within those, weights from the
- * unbiased scores.
+ * unbiased scores. Of DeepSeek-V2 (arXiv 2405.04434 §2.2): softmax scores without a bias, the best groups by their best
+ * score (`group_limited_greedy`; `greedy` knows no groups), weights not normalised.
  */
 export class Router {
   readonly weight: Tensor;
   /** e_score_correction_bias: moved by the balancing rule, never by gradients. */
-  readonly bias: Tensor;
-  readonly #config: DeepseekV3Config;
+  readonly bias: Tensor | null;
+  readonly #config: DeepseekConfig;
 
-  constructor(config: DeepseekV3Config) {
+  constructor(config: DeepseekConfig) {
     this.#config = config;
     this.weight = normal([config.n_routed_experts, config.hidden_size], config.initializer_range);
-    this.bias = filled([config.n_routed_experts], 0);
-    this.bias.requiresGrad = false;
+    this.bias = config.model_type === 'deepseek_v3' ? filled([config.n_routed_experts], 0) : null;
+    if (this.bias !== null) this.bias.requiresGrad = false;
   }
 
   /** @param x [tokens, hidden] */
   forward(x: Tensor): RouterOutput {
-    const { n_group, topk_group, num_experts_per_tok, norm_topk_prob, routed_scaling_factor } = this.#config;
+    const { topk_group, num_experts_per_tok, norm_topk_prob, routed_scaling_factor, topk_method } = this.#config;
+    const n_group = topk_method === 'greedy' ? 1 : this.#config.n_group;
     // In float32 whatever the network computes in: a rounded score can choose another expert.
     const logits = x.to('float32').linear(this.weight.to('float32'));
-    const scores = logits.sigmoid();
+    const scores = this.bias === null ? logits.softmax(-1) : logits.sigmoid();
     const indices = noGrad(() => {
-      let choice = scores.detach().add(this.bias);
+      let choice = this.bias === null ? scores.detach() : scores.detach().add(this.bias);
       if (n_group > 1) {
         const [tokens, experts] = choice.shape as [number, number];
         const groups = choice.view([tokens, n_group, experts / n_group]);
-        const groupScores = groups.topk(2, -1, true, false)[0].sum(-1);
+        const groupScores = groups.topk(this.bias === null ? 1 : 2, -1, true, false)[0].sum(-1);
         const best = groupScores.topk(topk_group, -1, true, false)[1];
         const open = groupScores.mul(0).scatterValue(1, best, 1).ne(0);
         const closed = open.logicalNot().unsqueeze(-1).expand(groups.shape).reshape([tokens, experts]);
@@ -64,9 +66,9 @@ export class MoeLayer {
   readonly gateUp: Tensor;
   readonly down: Tensor;
   readonly shared: SwigluMlp | null;
-  readonly #config: DeepseekV3Config;
+  readonly #config: DeepseekConfig;
 
-  constructor(config: DeepseekV3Config) {
+  constructor(config: DeepseekConfig) {
     this.#config = config;
     const { n_routed_experts, moe_intermediate_size, hidden_size, initializer_range } = config;
     this.router = new Router(config);
@@ -89,7 +91,9 @@ export class MoeLayer {
     const experts = Array.from({ length: this.#config.n_routed_experts }, (_, e) => e);
     return [
       parameter(`${prefix}.gate.weight`, 'router', this.router.weight),
-      parameter(`${prefix}.gate.e_score_correction_bias`, 'buffer', this.router.bias),
+      ...(this.router.bias === null
+        ? []
+        : [parameter(`${prefix}.gate.e_score_correction_bias`, 'buffer', this.router.bias)]),
       parameter(
         `${prefix}.experts.gate_up_proj`,
         'matrix',

@@ -1,17 +1,28 @@
 import { arange, keep, outer, scope, type Tensor, tensor } from '@dunwu/torch';
-import { type DeepseekV3Config, ropeSettings } from './config.js';
+import type { DeepseekConfig } from './deepseek-config.js';
+import { type RopeConfig, ropeSettings } from './rope-config.js';
 
 /** mscale of YaRN (arXiv 2309.00071, §3.4, as DeepSeek writes it): 0.1 · m · ln(factor) + 1. */
 export function yarnScale(factor: number, mscale: number): number {
   return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
 }
 
-/** Angular frequency of each pair of dimensions, and the factor on cosine and sine. */
-export function frequencies(config: DeepseekV3Config): { inverse: number[]; factor: number } {
+/**
+ * Angular frequency of each pair of dimensions, and the factor on cosine and sine.
+ * @param width dimensions that are rotated
+ */
+export function frequencies(config: RopeConfig, width: number): { inverse: number[]; factor: number } {
   const rope = ropeSettings(config);
-  const width = config.qk_rope_head_dim;
   const plain = Array.from({ length: width / 2 }, (_, i) => rope.rope_theta ** (-(2 * i) / width));
   if (rope.rope_type === 'default') return { inverse: plain, factor: 1 };
+  if (rope.rope_type === 'llama3') {
+    const { factor = 1, low_freq_factor, high_freq_factor, original_max_position_embeddings } = rope;
+    const original = original_max_position_embeddings ?? config.max_position_embeddings;
+    return {
+      inverse: plain.map((one) => llama3(one, factor ?? 1, low_freq_factor ?? 1, high_freq_factor ?? 4, original)),
+      factor: 1,
+    };
+  }
 
   // YaRN: high frequencies stay, low ones are interpolated by the factor, with a linear ramp in between.
   const original = rope.original_max_position_embeddings ?? config.max_position_embeddings;
@@ -38,8 +49,21 @@ export function frequencies(config: DeepseekV3Config): { inverse: number[]; fact
   return { inverse, factor };
 }
 
+/**
+ * Llama 3.1's extension of the context (arXiv 2407.21783, §3.4.1; meta-llama/llama-models, `apply_scaling`): frequencies
+ * whose wavelength fits `high` times or more into the original context stay, those that fit less than `low` times are
+ * divided by the factor, and in between is a linear ramp.
+ */
+function llama3(frequency: number, factor: number, low: number, high: number, original: number): number {
+  const turns = (original * frequency) / (2 * Math.PI);
+  if (turns < low) return frequency / factor;
+  if (turns > high) return frequency;
+  const smooth = (turns - low) / (high - low);
+  return (1 - smooth) * (frequency / factor) + smooth * frequency;
+}
+
 /** (qk_nope + qk_rope)^-½, times mscale² when YaRN extends the context (DeepSeek-V3, inference/model.py). */
-export function attentionScale(config: DeepseekV3Config): number {
+export function attentionScale(config: DeepseekConfig): number {
   const plain = (config.qk_nope_head_dim + config.qk_rope_head_dim) ** -0.5;
   const rope = ropeSettings(config);
   if (rope.rope_type === 'default' || !rope.mscale_all_dim) return plain;
@@ -56,8 +80,9 @@ export class RopeTable {
   readonly #inverse: number[];
   readonly #factor: number;
 
-  constructor(config: DeepseekV3Config) {
-    ({ inverse: this.#inverse, factor: this.#factor } = frequencies(config));
+  /** @param width dimensions that are rotated */
+  constructor(config: RopeConfig, width: number) {
+    ({ inverse: this.#inverse, factor: this.#factor } = frequencies(config, width));
     this.#length = Math.min(config.max_position_embeddings, 512);
     [this.#cosine, this.#sine] = this.#make(this.#length);
   }

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { noGrad, openSafetensors, scope, type Tensor, tensor, writeSafetensors } from '@dunwu/torch';
+import { CausalModel, type ModelInput, type ModelOutput } from './causal-model.js';
 import { loadModel, saveModel } from './checkpoint.js';
-import { DeepseekModel, type ModelInput, type ModelOutput } from './deepseek.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 
 /** The file of a model folder that makes it a scalar model. */
@@ -17,7 +17,7 @@ const BIAS = 'score.bias';
  */
 export class ScalarModel {
   /** Owned: disposed with this. Its language-model head is kept, and stays as it is. */
-  readonly trunk: DeepseekModel;
+  readonly trunk: CausalModel;
   readonly #weight: Tensor;
   readonly #bias: Tensor;
 
@@ -25,7 +25,7 @@ export class ScalarModel {
    * A fresh head on a trunk: w ~ N(0, 1/(hidden + 1)) from the default generator (seed it first), b = 0 (Stiennon et al.
    * 2020, arXiv 2009.01325, appendix B.1).
    */
-  constructor(trunk: DeepseekModel) {
+  constructor(trunk: CausalModel) {
     const { hidden_size: hidden } = trunk.config;
     this.trunk = trunk;
     this.#weight = normal([1, hidden], 1 / Math.sqrt(hidden + 1));
@@ -161,7 +161,7 @@ export function loadScalarModel(folder: string): ScalarModel {
 
 /** A copy of a scalar model, with memory of its own. */
 export function copyScalarModel(model: ScalarModel): ScalarModel {
-  const copy = new ScalarModel(new DeepseekModel(model.trunk.config));
+  const copy = new ScalarModel(new CausalModel(model.trunk.config));
   copy.copyFrom(model);
   return copy;
 }

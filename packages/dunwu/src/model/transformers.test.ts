@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { noGrad, type Tensor, tensor } from '@dunwu/torch';
 import { expect, it } from 'vitest';
+import type { CausalModel } from './causal-model.js';
 import { saveModel } from './checkpoint.js';
-import { difference, ids, rows, type TinyOverrides, tinyModel } from './testing/tiny.js';
+import { difference, ids, rows, type TinyOverrides, tinyDense, tinyModel } from './testing/tiny.js';
 
 // What we write, transformers loads, with the same logits. Skipped where there is no Python with transformers.
 
@@ -29,6 +30,26 @@ for case in json.load(open(sys.argv[1])):
     out.append({"logits": logits.flatten().tolist(), "info": {k: sorted(map(str, v)) for k, v in info.items()}})
 json.dump(out, open(sys.argv[2], "w"))
 `;
+
+const LLAMA3 = {
+  rope_type: 'llama3',
+  rope_theta: 10_000,
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 16,
+};
+const FAMILIES: Record<string, (seed: number) => CausalModel> = {
+  qwen2: (seed) => tinyDense('qwen2', seed, { tie_word_embeddings: true }),
+  qwen3: (seed) => tinyDense('qwen3', seed, { head_dim: 6 }),
+  llama: (seed) => tinyDense('llama', seed, { rope_parameters: LLAMA3, attention_bias: true, mlp_bias: true }),
+  deepseek_v2: (seed) =>
+    tinyModel(seed, {
+      model_type: 'deepseek_v2',
+      norm_topk_prob: false,
+      topk_method: 'group_limited_greedy',
+    } as object),
+};
 
 const VARIANTS: Record<string, TinyOverrides> = {
   'q compression, groups, a dense layer': { bos_token_id: 0, eos_token_id: 1, pad_token_id: 0 },
@@ -62,8 +83,12 @@ it.skipIf(!found)('transformers loads what we write and gives the same logits', 
     const tokens = rows(2, 40);
     const ours: Tensor[] = [];
     const cases: { folder: string; tokens: number[][] }[] = [];
-    for (const [i, overrides] of Object.values(VARIANTS).entries()) {
-      const model = tinyModel(20 + i, overrides);
+    const makers = [
+      ...Object.values(VARIANTS).map((one) => (seed: number) => tinyModel(seed, one)),
+      ...Object.values(FAMILIES),
+    ];
+    for (const [i, make] of makers.entries()) {
+      const model = make(20 + i);
       await saveModel(model, join(folder, String(i)));
       ours.push(noGrad(() => model.logits(model.forward({ tokens: ids(tokens) }).hidden)));
       cases.push({ folder: join(folder, String(i)), tokens });
@@ -79,7 +104,7 @@ it.skipIf(!found)('transformers loads what we write and gives the same logits', 
       logits: number[];
       info: Record<string, string[]>;
     }[];
-    Object.keys(VARIANTS).forEach((name, i) => {
+    [...Object.keys(VARIANTS), ...Object.keys(FAMILIES)].forEach((name, i) => {
       const { logits, info } = theirs[i] as (typeof theirs)[number];
       expect(
         Object.entries(info).filter(([, list]) => list.length > 0),

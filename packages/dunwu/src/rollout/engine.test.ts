@@ -1,8 +1,8 @@
 import { liveTensors, noGrad, scope } from '@dunwu/torch';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { DeepseekModel } from '../model/deepseek.js';
-import { LatentCache } from '../model/latent-cache.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { ids, type TinyOverrides, tinyModel } from '../model/testing/tiny.js';
+import { TokenCache } from '../model/token-cache.js';
 import { RolloutEngine, type RolloutOptions, type RolloutPrompt } from './engine.js';
 import { SequenceRandom, sampleTokens } from './sampling.js';
 
@@ -28,7 +28,7 @@ const options = (
 });
 
 /** What the engine must give, one sequence at a time and without a cache: every step computes all tokens again. */
-function recompute(model: DeepseekModel, prompts: readonly RolloutPrompt[], { sampling, seed, stop }: RolloutOptions) {
+function recompute(model: CausalModel, prompts: readonly RolloutPrompt[], { sampling, seed, stop }: RolloutOptions) {
   return prompts.flatMap(({ tokens: prompt, samples, key }, p) =>
     Array.from({ length: samples }, (_, s) => {
       const random = new SequenceRandom(seed, `${key}/${s}`);
@@ -143,8 +143,8 @@ describe('how a response ends', () => {
   it('finished sequences are taken out of the cache, a fifth of the batch at a time at least', async () => {
     const model = tinyModel(35);
     const sizes = [64];
-    const compact = LatentCache.prototype.compact;
-    vi.spyOn(LatentCache.prototype, 'compact').mockImplementation(function (this: LatentCache, kept) {
+    const compact = TokenCache.prototype.compact;
+    vi.spyOn(TokenCache.prototype, 'compact').mockImplementation(function (this: TokenCache, kept) {
       compact.call(this, kept);
       sizes.push(this.rows);
     });

@@ -1,7 +1,6 @@
 import { arange, full, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
-import type { DeepseekModel } from '../model/deepseek.js';
-import { LatentCache } from '../model/latent-cache.js';
-import { cacheWidth } from '../model/mla.js';
+import type { CausalModel } from '../model/causal-model.js';
+import type { TokenCache } from '../model/token-cache.js';
 import { SequenceRandom, sampleTokens } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
 
@@ -58,9 +57,9 @@ interface Row {
  * cache holds latents only; sequences that ended are taken out of the batch, so that they stop costing.
  */
 export class RolloutEngine {
-  readonly #model: DeepseekModel;
+  readonly #model: CausalModel;
 
-  constructor(model: DeepseekModel) {
+  constructor(model: CausalModel) {
     this.#model = model;
   }
 
@@ -194,9 +193,9 @@ export class RolloutEngine {
     longest: number,
     capacity: number,
     rows: readonly Row[],
-  ): { cache: LatentCache; logits: Tensor } {
+  ): { cache: TokenCache; logits: Tensor } {
     const model = this.#model;
-    const { num_hidden_layers, hidden_size } = model.config;
+    const { hidden_size } = model.config;
     const padded = new BigInt64Array(group.length * longest);
     const last = new BigInt64Array(group.length);
     group.forEach((index, row) => {
@@ -208,7 +207,7 @@ export class RolloutEngine {
     });
     const place = new Map(group.map((index, row) => [index, row]));
     const owners = BigInt64Array.from(rows, (row) => BigInt(place.get(row.prompt) as number));
-    const shared = LatentCache.create(num_hidden_layers, group.length, longest, cacheWidth(model.config));
+    const shared = model.cache(group.length, longest);
     try {
       const logits = scope(() =>
         noGrad(() => {
@@ -231,7 +230,7 @@ export class RolloutEngine {
     }
   }
 
-  #step(active: readonly Row[], cache: LatentCache): Tensor {
+  #step(active: readonly Row[], cache: TokenCache): Tensor {
     const rows = active.length;
     const positions = new BigInt64Array(rows);
     const tokens = new BigInt64Array(rows);

@@ -1,5 +1,5 @@
 import { noGrad, scope, type Tensor } from '@dunwu/torch';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import type { RouterOutput } from '../model/moe.js';
 
 /**
@@ -55,9 +55,9 @@ export class ExpertLoad {
 
 /**
  * Balancing without auxiliary loss (DeepSeek-V3, arXiv 2412.19437 §2.1.2): after a step the bias of an expert that got
- * more than the mean load falls by γ, that of one that got less rises by γ. No gradient.
+ * more than the mean load falls by γ, that of one that got less rises by γ. No gradient. DeepSeek-V2's gate has no bias.
  */
-export function updateBalanceBias(model: DeepseekModel, load: ExpertLoad, speed: number): void {
+export function updateBalanceBias(model: CausalModel, load: ExpertLoad, speed: number): void {
   if (speed === 0) return;
   noGrad(() => {
     model.moeLayers.forEach((layer, index) => {
@@ -65,7 +65,7 @@ export function updateBalanceBias(model: DeepseekModel, load: ExpertLoad, speed:
       const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
       counts.forEach((count, expert) => {
         const direction = Math.sign(mean - count);
-        if (direction !== 0) scope(() => layer.router.bias.narrow(0, expert, 1).add_(direction * speed));
+        if (direction !== 0) scope(() => layer.router.bias?.narrow(0, expert, 1).add_(direction * speed));
       });
     });
   });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CausalModel } from '../model/causal-model.js';
 import { parseConfig } from '../model/config.js';
-import { DeepseekModel } from '../model/deepseek.js';
 import { TINY, tinyModel } from '../model/testing/tiny.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { distillOnPolicyConfig } from './distill-config.js';
@@ -9,7 +9,7 @@ import { TestHost } from './testing/host.js';
 import { pickBase, pickTask } from './testing/pick.js';
 
 let tokenizer: Tokenizer;
-let teacher: DeepseekModel;
+let teacher: CausalModel;
 beforeAll(async () => {
   ({ tokenizer, base: teacher } = await pickBase());
   teacher.setTrainable(false);
@@ -38,7 +38,7 @@ const config = (overrides: Record<string, unknown> = {}) =>
     ...overrides,
   });
 
-const student = (seed: number): DeepseekModel =>
+const student = (seed: number): CausalModel =>
   tinyModel(seed, {
     ...TINY,
     vocab_size: tokenizer.vocab_size,
@@ -48,7 +48,7 @@ const student = (seed: number): DeepseekModel =>
   });
 
 async function train(
-  model: DeepseekModel,
+  model: CausalModel,
   overrides: Record<string, unknown>,
   host: OnPolicyHost & TestHost = new Host(),
 ) {
@@ -69,7 +69,7 @@ async function train(
 
 describe('on the student’s own samples', () => {
   it('a student that is its teacher has nothing to learn, and says so without failing', async () => {
-    const same = new DeepseekModel(parseConfig(teacher.config));
+    const same = new CausalModel(parseConfig(teacher.config));
     same.copyFrom(teacher);
     const { host } = await train(same, { steps: 1, loss: { divergence: { kind: 'reverse' } } });
     expect(host.series('divergence')[0]).toBeCloseTo(0, 6);

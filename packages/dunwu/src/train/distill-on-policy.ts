@@ -1,5 +1,5 @@
 import { full, scope } from '@dunwu/torch';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { distillationLoss } from '../objective/distillation.js';
 import { combineMetrics, type Metrics } from '../objective/metrics.js';
 import { RewardProgram } from '../reward/program.js';
@@ -40,8 +40,8 @@ export interface OnPolicyHost extends SftHost {
  */
 export async function distillOnPolicy(
   host: OnPolicyHost,
-  student: DeepseekModel,
-  teacher: DeepseekModel,
+  student: CausalModel,
+  teacher: CausalModel,
   tokenizer: Tokenizer,
   task: Task,
   config: DistillOnPolicyConfig,
@@ -60,7 +60,7 @@ export async function distillOnPolicy(
       promptLength: prompt.length,
     }));
     const targetsInBatch = rollouts.reduce((sum, { sample }) => sum + sample.tokens.length, 0);
-    const load = new ExpertLoad(student.moeLayers.length, student.config.n_routed_experts);
+    const load = new ExpertLoad(student.moeLayers.length, student.expertCount);
     const parts = microBatches(outputs, config.micro_batch_tokens);
     let loss = 0;
     optimizer.zeroGrad();

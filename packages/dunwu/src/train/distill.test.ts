@@ -4,7 +4,7 @@ import path from 'node:path';
 import { openSafetensors, scope, type Tensor, tensor, writeSafetensors } from '@dunwu/torch';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TokenDocument } from '../data/packing.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { ids, type TinyOverrides, tinyModel } from '../model/testing/tiny.js';
 import { distillationLoss, teacherTargets } from '../objective/distillation.js';
 import { Random } from '../util/random.js';
@@ -34,7 +34,7 @@ const config = (loss: Record<string, unknown> = {}, overrides: Record<string, un
     ...overrides,
   });
 
-const weights = (model: DeepseekModel): number[] =>
+const weights = (model: CausalModel): number[] =>
   model.parameters().flatMap(({ tensor: weight }) => weight.detach().numbers());
 
 const hosts: TestHost[] = [];
@@ -74,7 +74,7 @@ describe('from rows', () => {
         sum +
         scope(() => {
           const input = { tokens: ids([tokens.slice(0, -1)]) };
-          const logits = (model: DeepseekModel): Tensor => model.logits(model.forward(input).hidden);
+          const logits = (model: CausalModel): Tensor => model.logits(model.forward(input).hidden);
           return distillationLoss(
             {
               logits: logits(student),

@@ -1,6 +1,6 @@
 import { tensor } from '@dunwu/torch';
 import type { TokenDocument } from '../data/packing.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { distillationLoss } from '../objective/distillation.js';
 import type { DistillFromRowsConfig } from './distill-config.js';
 import { type TrainingSummary, trainPacked } from './packed-training.js';
@@ -18,7 +18,7 @@ import { logitsAt, type Teacher } from './teacher.js';
  */
 export async function distillFromRows(
   host: SftHost,
-  student: DeepseekModel,
+  student: CausalModel,
   teacher: Teacher,
   rows: readonly TokenDocument[],
   config: DistillFromRowsConfig,

@@ -1,6 +1,6 @@
 import { liveTensors, noGrad, scope, tokenLogprobs } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { ids, tinyModel } from '../model/testing/tiny.js';
 import { Random } from '../util/random.js';
 import { type DpoPair, dpo, sequenceLogprobs } from './dpo.js';
@@ -28,18 +28,18 @@ const config = (overrides: Record<string, unknown> = {}): DpoConfig =>
   });
 
 const hosts: TestHost[] = [];
-const models: DeepseekModel[] = [];
+const models: CausalModel[] = [];
 afterEach(() => {
   for (const host of hosts.splice(0)) host.dispose();
   for (const model of models.splice(0)) model.dispose();
 });
 
-const model = (seed: number): DeepseekModel => {
+const model = (seed: number): CausalModel => {
   const made = tinyModel(seed, { initializer_range: 0.1, num_hidden_layers: 2 });
   models.push(made);
   return made;
 };
-const weightsOf = (one: DeepseekModel) =>
+const weightsOf = (one: CausalModel) =>
   scope(() => one.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
 
 async function train(overrides: Record<string, unknown> = {}, host = new TestHost(), policy = model(81)) {
@@ -83,7 +83,7 @@ describe('learning', () => {
     expect(host.rows.at(-1)?.['held_out/margin']).toBe(heldOut?.metrics.margin);
     // The margin is β times what the log-ratio of the two responses has moved by.
     const { chosen, rejected } = PAIRS[0] as DpoPair;
-    const ratio = (one: DeepseekModel) =>
+    const ratio = (one: CausalModel) =>
       scope(() =>
         noGrad(() => {
           const [a, b] = sequenceLogprobs(one, [chosen, rejected]).numbers() as [number, number];

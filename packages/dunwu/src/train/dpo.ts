@@ -1,5 +1,5 @@
 import { noGrad, scope, type Tensor, tokenLogprobs, zeros } from '@dunwu/torch';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { dpoLoss } from '../objective/dpo.js';
 import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
 import type { DpoConfig } from './dpo-config.js';
@@ -37,7 +37,7 @@ export interface DpoSummary {
  */
 export async function dpo(
   host: RowTrainingHost,
-  { policy, reference }: { readonly policy: DeepseekModel; readonly reference: DeepseekModel },
+  { policy, reference }: { readonly policy: CausalModel; readonly reference: CausalModel },
   pairs: readonly DpoPair[],
   config: DpoConfig,
 ): Promise<DpoSummary> {
@@ -89,7 +89,7 @@ export async function dpo(
  * log π(response | prompt) of each sequence, summed over its response tokens: [sequences], with gradient. Call inside a
  * scope.
  */
-export function sequenceLogprobs(model: DeepseekModel, sequences: readonly TrainingSequence[]): Tensor {
+export function sequenceLogprobs(model: CausalModel, sequences: readonly TrainingSequence[]): Tensor {
   const { on, places, sequence, targets } = packOutputs(model, sequences);
   const hidden = model.forward(on).hidden.indexSelect(0, places);
   const [logprobs] = tokenLogprobs(hidden, model.headWeight, targets);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DeepseekModel } from '../model/deepseek.js';
+import { CausalModel } from '../model/causal-model.js';
 import { TINY, tinyConfig } from '../model/testing/tiny.js';
 import { countFlops } from './flops.js';
 
@@ -41,7 +41,7 @@ describe('countFlops', () => {
 
   it('with all experts active it is the number of weights in matrices, but the embedding', () => {
     const all = tinyConfig({ num_experts_per_tok: 8, n_group: 1 });
-    const model = new DeepseekModel(all);
+    const model = new CausalModel(all);
     const weights = model
       .parameters()
       .filter(({ kind, name }) => kind === 'matrix' || kind === 'router' || name === 'lm_head.weight')

@@ -1,4 +1,6 @@
-import type { DeepseekV3Config } from '../model/config.js';
+import { isDeepseek, type ModelConfig } from '../model/config.js';
+import type { DeepseekConfig } from '../model/deepseek-config.js';
+import type { DenseConfig } from '../model/dense-config.js';
 
 /**
  * Floating-point operations by formula (2 per multiply-add), as papers count them: matrix products and attention, the
@@ -13,8 +15,15 @@ export interface FlopCount {
   training(context: number): number;
 }
 
-/** @param outputs numbers that the head gives for a token: the vocabulary, or 1 of a reward model or value function */
-export function countFlops(config: DeepseekV3Config, outputs = config.vocab_size): FlopCount {
+/** What a token meets in all layers: parameters of matrix products, and widths of queries and values over all heads. */
+interface Met {
+  readonly layers: number;
+  /** Width of a query and of a value, all heads together. */
+  readonly queries: number;
+  readonly values: number;
+}
+
+function latentModel(config: DeepseekConfig): Met {
   const heads = config.num_attention_heads;
   const queryWidth = config.qk_nope_head_dim + config.qk_rope_head_dim;
   const { hidden_size: hidden, kv_lora_rank: rank, q_lora_rank: queryRank, v_head_dim: valueWidth } = config;
@@ -32,9 +41,25 @@ export function countFlops(config: DeepseekV3Config, outputs = config.vocab_size
   const sparse = 3 * hidden * config.moe_intermediate_size * experts + hidden * config.n_routed_experts;
   const denseLayers = Math.min(config.first_k_dense_replace, config.num_hidden_layers);
   const layers = config.num_hidden_layers;
-  const activeParameters =
-    layers * attention + denseLayers * dense + (layers - denseLayers) * sparse + hidden * outputs;
+  return {
+    layers: layers * attention + denseLayers * dense + (layers - denseLayers) * sparse,
+    queries: heads * queryWidth,
+    values: heads * valueWidth,
+  };
+}
+
+function denseModel(config: DenseConfig): Met {
+  const { hidden_size: hidden, intermediate_size: inner, num_attention_heads: heads, head_dim: width } = config;
+  const attention = hidden * (heads + 2 * config.num_key_value_heads) * width + heads * width * hidden;
+  const all = heads * width;
+  return { layers: config.num_hidden_layers * (attention + 3 * hidden * inner), queries: all, values: all };
+}
+
+/** @param outputs numbers that the head gives for a token: the vocabulary, or 1 of a reward model or value function */
+export function countFlops(config: ModelConfig, outputs = config.vocab_size): FlopCount {
+  const { layers, queries, values } = isDeepseek(config) ? latentModel(config) : denseModel(config);
+  const activeParameters = layers + config.hidden_size * outputs;
   const forward = (context: number): number =>
-    2 * activeParameters + 2 * layers * heads * (queryWidth + valueWidth) * context;
+    2 * activeParameters + 2 * config.num_hidden_layers * (queries + values) * context;
   return { activeParameters, forward, training: (context) => 3 * forward(context) };
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CausalModel } from '../model/causal-model.js';
 import { parseConfig } from '../model/config.js';
-import { DeepseekModel } from '../model/deepseek.js';
 import { registerRule } from '../reward/user-rules.js';
 import type { Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -11,7 +11,7 @@ import { TestHost } from './testing/host.js';
 import { pickBase, pickTask } from './testing/pick.js';
 
 let tokenizer: Tokenizer;
-let base: DeepseekModel;
+let base: CausalModel;
 beforeAll(async () => {
   ({ tokenizer, base } = await pickBase());
   // Every digit is a step; a 3 is a good one.
@@ -55,7 +55,7 @@ async function train(
   { host = new TestHost(), on = pickTask('3'), models = [] }: Options = {},
 ): Promise<{ host: TestHost; weights: number[] }> {
   hosts.push(host);
-  const policy = new DeepseekModel(parseConfig(base.config));
+  const policy = new CausalModel(parseConfig(base.config));
   policy.copyFrom(base);
   try {
     await grpo(host, policy, tokenizer, on, config(overrides), models);

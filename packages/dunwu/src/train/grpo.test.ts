@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CausalModel } from '../model/causal-model.js';
 import { parseConfig } from '../model/config.js';
-import { DeepseekModel } from '../model/deepseek.js';
 import { KL_ESTIMATOR_NAMES } from '../objective/kl.js';
 import type { Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -10,7 +10,7 @@ import { TestHost } from './testing/host.js';
 import { pickBase, pickTask as task } from './testing/pick.js';
 
 let tokenizer: Tokenizer;
-let base: DeepseekModel;
+let base: CausalModel;
 
 beforeAll(async () => {
   ({ tokenizer, base } = await pickBase());
@@ -41,7 +41,7 @@ async function train(
   { host = new TestHost(), on = task('3') }: { host?: TestHost; on?: Task } = {},
 ): Promise<{ host: TestHost; weights: number[] }> {
   hosts.push(host);
-  const policy = new DeepseekModel(parseConfig(base.config));
+  const policy = new CausalModel(parseConfig(base.config));
   policy.copyFrom(base);
   await grpo(host, policy, tokenizer, on, config(overrides));
   const weights = policy.parameters().flatMap(({ tensor }) => tensor.detach().numbers());

@@ -1,5 +1,5 @@
+import { CausalModel } from '../model/causal-model.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
-import { DeepseekModel } from '../model/deepseek.js';
 import { groupAdvantages } from '../objective/advantage.js';
 import { processAdvantages } from '../objective/process-advantage.js';
 import { RewardProgram } from '../reward/program.js';
@@ -70,7 +70,7 @@ interface Group {
  */
 export async function grpo(
   host: GrpoHost,
-  policy: DeepseekModel,
+  policy: CausalModel,
   tokenizer: Tokenizer,
   task: Task,
   config: GrpoConfig,
@@ -88,7 +88,7 @@ class GrpoTrainer {
   readonly #engine: RolloutEngine;
   readonly #rewards: RewardProgram;
   readonly #optimizer: Optimizer;
-  readonly #reference: DeepseekModel | null;
+  readonly #reference: CausalModel | null;
   #random: Random;
   #tokens = 0;
   #samples = 0;
@@ -96,7 +96,7 @@ class GrpoTrainer {
 
   constructor(
     private readonly host: GrpoHost,
-    private readonly policy: DeepseekModel,
+    private readonly policy: CausalModel,
     private readonly tokenizer: Tokenizer,
     private readonly task: Task,
     private readonly config: GrpoConfig,
@@ -109,7 +109,7 @@ class GrpoTrainer {
     if (config.loss.kl.estimator === 'none') {
       this.#reference = null;
     } else {
-      this.#reference = new DeepseekModel(policy.config);
+      this.#reference = new CausalModel(policy.config);
       this.#reference.setTrainable(false);
       this.#reference.copyFrom(policy);
     }

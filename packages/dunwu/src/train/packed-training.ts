@@ -1,7 +1,7 @@
 import { getFloat32MatmulPrecision, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
 import type { Loader } from '../data/loader.js';
 import type { PackedBatch } from '../data/packing.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { languageModelLoss } from '../objective/language-model.js';
 import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
 import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
@@ -50,10 +50,7 @@ export interface PackedTraining {
 }
 
 /** Next-token loss over every position that the mask counts. */
-export function nextTokenObjective(
-  model: DeepseekModel,
-  { batch, rows, hidden, targetsInBatch }: PackedStep,
-): Objective {
+export function nextTokenObjective(model: CausalModel, { batch, rows, hidden, targetsInBatch }: PackedStep): Objective {
   const [logprobs] = tokenLogprobs(hidden, model.headWeight, rows.targets);
   return languageModelLoss(logprobs, tensor(batch.lossMask), { targetsInBatch });
 }
@@ -64,7 +61,7 @@ export function nextTokenObjective(
  */
 export async function trainPacked(
   host: LoopHost,
-  model: DeepseekModel,
+  model: CausalModel,
   loader: PackedLoader,
   config: PretrainConfig,
   plan: PackedTraining,
@@ -88,7 +85,7 @@ export async function trainPacked(
       batches.push(batch);
     }
     const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
-    const load = new ExpertLoad(model.moeLayers.length, model.config.n_routed_experts);
+    const load = new ExpertLoad(model.moeLayers.length, model.expertCount);
     let loss = 0;
     let stepFlops = 0;
     optimizer.zeroGrad();

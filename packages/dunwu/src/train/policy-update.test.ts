@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { tinyModel } from '../model/testing/tiny.js';
 import { RolloutEngine } from '../rollout/engine.js';
 import { Optimizer } from './optimizer.js';
@@ -12,14 +12,14 @@ import {
   updatePolicy,
 } from './policy-update.js';
 
-const models: DeepseekModel[] = [];
+const models: CausalModel[] = [];
 const optimizers: Optimizer[] = [];
 afterEach(() => {
   for (const optimizer of optimizers.splice(0)) optimizer.dispose();
   for (const model of models.splice(0)) model.dispose();
 });
 
-function policyAndOptimizer(learning_rate = 0.01): { policy: DeepseekModel; optimizer: Optimizer } {
+function policyAndOptimizer(learning_rate = 0.01): { policy: CausalModel; optimizer: Optimizer } {
   const policy = tinyModel(31);
   const optimizer = new Optimizer(
     policy.parameters(),
@@ -31,7 +31,7 @@ function policyAndOptimizer(learning_rate = 0.01): { policy: DeepseekModel; opti
 }
 
 /** Four outputs of 5, 1, 3 and 2 tokens. Their old log-probabilities are the policy's own. */
-function outputsOf(policy: DeepseekModel, advantages: readonly (readonly number[])[]): PolicyOutput[] {
+function outputsOf(policy: CausalModel, advantages: readonly (readonly number[])[]): PolicyOutput[] {
   const sequences = [
     { tokens: [3, 9, 14, 2, 7, 11, 4], promptLength: 2 },
     { tokens: [5, 6], promptLength: 1 },
@@ -56,8 +56,7 @@ const config: PolicyUpdateConfig = {
   loss: { ratio: 'token', clip_low: 0.2, clip_high: 0.2, aggregate: 'token-mean', kl: { estimator: 'none' } },
 };
 
-const weights = (model: DeepseekModel): number[] =>
-  model.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
+const weights = (model: CausalModel): number[] => model.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
 
 describe('responseLogprobs', () => {
   it('gives what sampling gave, in the order of the sequences, at the same temperature, however it is split', async () => {

@@ -1,5 +1,5 @@
 import { enableGrad, noGrad, scope, type Tensor, tensor, tokenKl, tokenLogprobs } from '@dunwu/torch';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { klNeeds } from '../objective/kl.js';
 import { combineMetrics, type Metrics } from '../objective/metrics.js';
 import { type PolicyLossConfig, policyLoss } from '../objective/policy-loss.js';
@@ -36,10 +36,10 @@ export interface PolicyUpdateConfig {
 }
 
 export interface PolicyUpdateModels {
-  readonly policy: DeepseekModel;
+  readonly policy: CausalModel;
   readonly optimizer: Optimizer;
   /** π_ref of the loss's KL term (or the teacher); null when `loss.kl.estimator` is none. */
-  readonly reference: DeepseekModel | null;
+  readonly reference: CausalModel | null;
 }
 
 /** Metrics of the policy loss, `entropy`, `grad_norm`, `logprob_difference/max` and `/mean`, expert load. */
@@ -87,7 +87,7 @@ function updateInScope(
   rate: number,
 ): PolicyUpdateMetrics {
   const { policy, optimizer } = models;
-  const load = new ExpertLoad(policy.moeLayers.length, policy.config.n_routed_experts);
+  const load = new ExpertLoad(policy.moeLayers.length, policy.expertCount);
   const collected: Metrics[] = [];
   const updates = config.inner_epochs * config.mini_batches;
   let gradNorm = 0;
@@ -172,7 +172,7 @@ function updateInScope(
  * @returns for each sequence, one number for each response token
  */
 export function responseLogprobs(
-  model: DeepseekModel,
+  model: CausalModel,
   sequences: readonly TrainingSequence[],
   options: { readonly temperature: number; readonly micro_batch_tokens: number },
 ): number[][] {
@@ -220,7 +220,7 @@ export function microBatches<T extends TrainingSequence>(batch: readonly T[], li
  * - `places` int64 [N]: rows of `hidden` that predict a response token, in the order of the sequences
  * - `sequence` int64 [N]: which sequence each belongs to; `targets` int64 [N]: the response tokens
  */
-export function packOutputs(model: DeepseekModel, micro: readonly TrainingSequence[]) {
+export function packOutputs(model: CausalModel, micro: readonly TrainingSequence[]) {
   const row = Math.min(MIN_ROW, model.config.max_position_embeddings);
   const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
   const on = packedTensors(rows);
@@ -235,7 +235,7 @@ const MIN_ROW = 128;
 function referenceTerms(
   { policy, reference }: PolicyUpdateModels,
   { loss, temperature }: PolicyUpdateConfig,
-  rows: Parameters<DeepseekModel['forward']>[0],
+  rows: Parameters<CausalModel['forward']>[0],
   places: Tensor,
   targets: Tensor,
   hidden: Tensor,

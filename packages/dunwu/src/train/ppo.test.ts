@@ -1,7 +1,7 @@
 import { liveTensors, manualSeed, scope } from '@dunwu/torch';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CausalModel } from '../model/causal-model.js';
 import { parseConfig } from '../model/config.js';
-import { DeepseekModel } from '../model/deepseek.js';
 import { ScalarModel } from '../model/scalar-model.js';
 import { tinyModel } from '../model/testing/tiny.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -12,7 +12,7 @@ import { type MetricRow, TestHost } from './testing/host.js';
 import { pickBase, pickTask } from './testing/pick.js';
 
 let tokenizer: Tokenizer;
-let base: DeepseekModel;
+let base: CausalModel;
 
 beforeAll(async () => {
   ({ tokenizer, base } = await pickBase());
@@ -42,8 +42,8 @@ afterEach(() => {
   for (const host of hosts.splice(0)) host.dispose();
 });
 
-const copyOf = (model: DeepseekModel): DeepseekModel => {
-  const copy = new DeepseekModel(parseConfig(model.config));
+const copyOf = (model: CausalModel): CausalModel => {
+  const copy = new CausalModel(parseConfig(model.config));
   copy.copyFrom(model);
   return copy;
 };
@@ -51,7 +51,7 @@ const copyOf = (model: DeepseekModel): DeepseekModel => {
 /** Trains a copy of the base (or of `from`) against the base. */
 async function train(
   overrides: Record<string, unknown> = {},
-  options: { host?: TestHost; rewardModel?: ResponseScorer; from?: DeepseekModel; seed?: number } = {},
+  options: { host?: TestHost; rewardModel?: ResponseScorer; from?: CausalModel; seed?: number } = {},
 ) {
   const { host = new TestHost(), rewardModel = likesThree, from = base, seed = 3 } = options;
   hosts.push(host);
@@ -59,7 +59,7 @@ async function train(
   manualSeed(seed);
   const value = new ScalarModel(copyOf(from));
   await ppo(host, { policy, reference, value, rewardModel }, tokenizer, pickTask('3'), config(overrides));
-  const weightsOf = (model: DeepseekModel | ScalarModel) =>
+  const weightsOf = (model: CausalModel | ScalarModel) =>
     scope(() => model.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
   const weights = { policy: weightsOf(policy), value: weightsOf(value), reference: weightsOf(reference) };
   for (const model of [policy, reference, value]) model.dispose();

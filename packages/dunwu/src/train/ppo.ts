@@ -1,4 +1,4 @@
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import type { ScalarModel } from '../model/scalar-model.js';
 import { explainedVariance, gae, whiten } from '../objective/gae.js';
 import { tokenRewards } from '../objective/token-rewards.js';
@@ -52,11 +52,11 @@ export interface PpoHost extends LoopHost {
 /** The four models of RLHF; the caller's, who disposes them. */
 export interface PpoModels {
   /** Changed in place. */
-  readonly policy: DeepseekModel;
+  readonly policy: CausalModel;
   /** Changed in place. Of the policy's tokenizer: it looks at the same tokens. */
   readonly value: ScalarModel;
   /** π_ref, usually the policy as it was. */
-  readonly reference: DeepseekModel;
+  readonly reference: CausalModel;
   readonly rewardModel: ResponseScorer;
 }
 

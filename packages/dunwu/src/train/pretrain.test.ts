@@ -2,7 +2,7 @@ import { keep, type Tensor } from '@dunwu/torch';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Loader } from '../data/loader.js';
 import type { PackedBatch } from '../data/packing.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { tinyConfig, tinyModel } from '../model/testing/tiny.js';
 import { Random } from '../util/random.js';
 import { checkGradient, pretrain } from './pretrain.js';
@@ -41,8 +41,7 @@ const config = (overrides: Record<string, unknown> = {}): PretrainConfig =>
   });
 
 /** All weights in one list. */
-const weights = (model: DeepseekModel): number[] =>
-  model.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
+const weights = (model: CausalModel): number[] => model.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
 
 const largest = (a: readonly number[], b: readonly number[]): number => {
   expect(a.length).toBe(b.length);

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { TINY, tinyModel } from '../model/testing/tiny.js';
 import { RewardProgram } from '../reward/program.js';
 import type { Part } from '../reward/trace.js';
@@ -11,7 +11,7 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import { inGroups, rollOut, rolloutMetrics, rolloutTokens, type ScoredRollout, scoreRollouts } from './rollouts.js';
 
 let tokenizer: Tokenizer;
-let model: DeepseekModel;
+let model: CausalModel;
 beforeAll(async () => {
   tokenizer = await makeTokenizer(SMALL_CORPUS, { vocab_size: 280, digits: 'single' });
   model = tinyModel(5, { ...TINY, vocab_size: tokenizer.vocab_size });

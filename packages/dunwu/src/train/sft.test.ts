@@ -1,7 +1,7 @@
 import { noGrad, scope, tensor, tokenLogprobs } from '@dunwu/torch';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TokenDocument } from '../data/packing.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { gradientDifference, ids, takeGradients, tinyModel } from '../model/testing/tiny.js';
 import { Random } from '../util/random.js';
 import { packedTensors } from './packed.js';
@@ -31,7 +31,7 @@ const config = (overrides: Record<string, unknown> = {}): SftConfig =>
     ...overrides,
   });
 
-const weights = (model: DeepseekModel): number[] =>
+const weights = (model: CausalModel): number[] =>
   model.parameters().flatMap(({ tensor: weight }) => weight.detach().numbers());
 
 const hosts: TestHost[] = [];

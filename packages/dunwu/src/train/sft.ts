@@ -2,7 +2,7 @@ import { noGrad, scope, tensor, tokenLogprobs } from '@dunwu/torch';
 import { Loader } from '../data/loader.js';
 import { type PackedBatch, Packer, type TokenDocument } from '../data/packing.js';
 import { ShuffledRows } from '../data/shuffled-rows.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import { languageModelLoss } from '../objective/language-model.js';
 import { Random } from '../util/random.js';
 import type { LoopHost } from './loop.js';
@@ -28,7 +28,7 @@ export interface SftHost extends LoopHost {
  */
 export async function sft(
   host: SftHost,
-  model: DeepseekModel,
+  model: CausalModel,
   rows: readonly TokenDocument[],
   config: SftConfig,
 ): Promise<TrainingSummary> {
@@ -49,7 +49,7 @@ export async function sft(
 }
 
 /** Next-token loss where only the positions that count pay for the head's work. */
-export function targetObjective(model: DeepseekModel, { batch, rows, hidden, targetsInBatch }: PackedStep) {
+export function targetObjective(model: CausalModel, { batch, rows, hidden, targetsInBatch }: PackedStep) {
   const places = countedPlaces(batch);
   const [logprobs] = tokenLogprobs(
     hidden.indexSelect(0, places),
@@ -137,7 +137,7 @@ function* batchesOf(
 
 /** `validation_loss` of step n, in nats per target, when it is asked for at that step. */
 export function heldOutLoss(
-  model: DeepseekModel,
+  model: CausalModel,
   { heldOut, steps }: Pick<DialogueBatches, 'heldOut' | 'steps'>,
   { validation }: Pick<DialogueTrainingConfig, 'validation'>,
   n: number,
@@ -147,7 +147,7 @@ export function heldOutLoss(
 }
 
 /** Mean next-token loss of batches, in nats per target that counts; no gradient. */
-export function meanLoss(model: DeepseekModel, batches: readonly PackedBatch[]): number {
+export function meanLoss(model: CausalModel, batches: readonly PackedBatch[]): number {
   const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
   return batches.reduce(
     (sum, batch) =>

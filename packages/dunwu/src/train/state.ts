@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getRandomState, openSafetensors, scope, setRandomState, writeSafetensors } from '@dunwu/torch';
+import type { CausalModel } from '../model/causal-model.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
-import type { DeepseekModel } from '../model/deepseek.js';
 import { writeFileAtomic } from '../util/fs.js';
 import type { Optimizer } from './optimizer.js';
 
@@ -12,7 +12,7 @@ import type { Optimizer } from './optimizer.js';
  */
 export async function saveTrainingState(
   dir: string,
-  model: DeepseekModel,
+  model: CausalModel,
   optimizer: Optimizer,
   plain: Readonly<Record<string, unknown>>,
 ): Promise<void> {
@@ -24,7 +24,7 @@ export async function saveTrainingState(
 }
 
 /** Puts back what saveTrainingState wrote, into a model and an optimiser of the same configuration. */
-export function loadTrainingState(dir: string, model: DeepseekModel, optimizer: Optimizer): Record<string, unknown> {
+export function loadTrainingState(dir: string, model: CausalModel, optimizer: Optimizer): Record<string, unknown> {
   const saved = loadModel(dir);
   model.copyFrom(saved);
   saved.dispose();

@@ -13,7 +13,7 @@ import {
 } from '@dunwu/torch';
 import { z } from 'zod';
 import type { PackedBatch, TokenDocument } from '../data/packing.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import type { TeacherTargets } from '../objective/distillation.js';
 import { errorText } from '../util/errors.js';
 import { countFlops } from './flops.js';
@@ -56,7 +56,7 @@ const ROWS_PER_SHARD = 256;
 export async function writeTeacherStore(
   host: Pick<LoopHost, 'interrupted' | 'progress'>,
   folder: string,
-  teacher: DeepseekModel,
+  teacher: CausalModel,
   rows: readonly TokenDocument[],
   plan: StorePlan,
 ): Promise<{ readonly outcome: 'done' | 'interrupted'; readonly flops: number }> {
@@ -122,7 +122,7 @@ function fits(file: string, metadata: Readonly<Record<string, string>>): boolean
 
 function writeShard(
   file: string,
-  teacher: DeepseekModel,
+  teacher: CausalModel,
   rows: readonly TokenDocument[],
   plan: StorePlan,
   metadata: Readonly<Record<string, string>>,
@@ -154,7 +154,7 @@ function writeShard(
 const ROWS_AT_ONCE = 16;
 
 /** The teacher on rows packed together, its places back in the rows' order. */
-function teacherOn(teacher: DeepseekModel, rows: readonly TokenDocument[], plan: StorePlan): TeacherTargets {
+function teacherOn(teacher: CausalModel, rows: readonly TokenDocument[], plan: StorePlan): TeacherTargets {
   const packed = packSequences(
     rows.map(({ tokens }) => ({ tokens, promptLength: 1 })),
     plan.time,
@@ -181,7 +181,7 @@ function rowKey(tokens: ArrayLike<number>): string {
 }
 
 /** Tells models apart: a hash of every tensor's sum and sum of squares, in float64. */
-export function weightsFingerprint(model: DeepseekModel): string {
+export function weightsFingerprint(model: CausalModel): string {
   const hash = createHash('sha256');
   for (const { name, tensor: weight } of model.parameters()) {
     const [sum, squares] = scope(() =>

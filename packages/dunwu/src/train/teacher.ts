@@ -1,6 +1,6 @@
 import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
-import type { DeepseekModel, ModelInput } from '../model/deepseek.js';
+import type { CausalModel, ModelInput } from '../model/causal-model.js';
 import { type TeacherTargets, teacherTargets } from '../objective/distillation.js';
 import { countFlops } from './flops.js';
 
@@ -19,7 +19,7 @@ export interface Teacher {
  * Logits [N, V] at some places. Heads may have rows beyond the tokenizer's tokens, to fill them up; models are compared
  * on the first `vocabulary` of them.
  */
-export function logitsAt(model: DeepseekModel, hidden: Tensor, places: Tensor, vocabulary: number): Tensor {
+export function logitsAt(model: CausalModel, hidden: Tensor, places: Tensor, vocabulary: number): Tensor {
   return hidden
     .indexSelect(0, places)
     .linear(model.headWeight.narrow(0, 0, vocabulary))
@@ -28,7 +28,7 @@ export function logitsAt(model: DeepseekModel, hidden: Tensor, places: Tensor, v
 
 /** A teacher's distributions at places of a batch; no gradient. */
 export function targetsOf(
-  teacher: DeepseekModel,
+  teacher: CausalModel,
   rows: ModelInput,
   places: Tensor,
   options: { readonly temperature: number; readonly topK?: number | undefined; readonly vocabulary: number },
@@ -42,7 +42,7 @@ export function targetsOf(
 }
 
 /** The teacher itself, asked anew for every batch. */
-export function liveTeacher(model: DeepseekModel, options: Parameters<typeof targetsOf>[3]): Teacher {
+export function liveTeacher(model: CausalModel, options: Parameters<typeof targetsOf>[3]): Teacher {
   const flops = countFlops(model.config);
   return {
     targets: (_, rows, places) => targetsOf(model, rows, places, options),

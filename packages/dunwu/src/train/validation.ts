@@ -1,5 +1,5 @@
 import { evaluate } from '../eval/evaluate.js';
-import type { DeepseekModel } from '../model/deepseek.js';
+import type { CausalModel } from '../model/causal-model.js';
 import type { Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { ValidationConfig } from './validation-config.js';
@@ -9,7 +9,7 @@ import type { ValidationConfig } from './validation-config.js';
  * in the steps between.
  */
 export async function validationMetrics(
-  policy: DeepseekModel,
+  policy: CausalModel,
   tokenizer: Tokenizer,
   task: Task,
   config: { readonly validation?: ValidationConfig | undefined; readonly sampling: { readonly max_tokens: number } },

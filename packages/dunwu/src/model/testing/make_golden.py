@@ -1,4 +1,4 @@
-"""Parity fixtures: tiny DeepSeek-V3 models of transformers with what they compute, for `dunwu verify`.
+"""Parity fixtures: tiny models of transformers with what they compute, for `dunwu verify`.
 
     python make_golden.py OUT               every variant below, each into OUT/<name>
     python make_golden.py OUT yarn tied     only these
@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 BASE = dict(
     vocab_size=64, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=3,
@@ -29,13 +29,25 @@ BASE = dict(
     tie_word_embeddings=False, attention_bias=False, num_nextn_predict_layers=0,
     pad_token_id=0, bos_token_id=1, eos_token_id=2,
 )
+DENSE = dict(
+    vocab_size=48, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    max_position_embeddings=256, rms_norm_eps=1e-6, rope_parameters=dict(rope_type="default", rope_theta=10000.0),
+    tie_word_embeddings=False, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+)
+V2 = {key: value for key, value in BASE.items() if key not in ("rope_interleave", "num_nextn_predict_layers")}
+V2.update(topk_method="group_limited_greedy", norm_topk_prob=False)
+FAMILIES = dict(deepseek_v3=BASE, deepseek_v2=V2, qwen2=DENSE, qwen3=DENSE, llama=DENSE)
+LLAMA3 = dict(
+    rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    original_max_position_embeddings=64,
+)
 YARN = dict(
     rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=32, beta_fast=32, beta_slow=1,
     mscale=0.7, mscale_all_dim=1.0,
 )
 PARTS = ("full", "padded", "greedy", "adamw5", "adamw5.param")
 
-# name: (changes to BASE, how it is made)
+# name: (changes to the family's base, how it is made)
 VARIANTS = {
     "base": ({}, {}),
     # These two are in the repository beside this script, in golden/: small, and each with several things at once.
@@ -50,6 +62,38 @@ VARIANTS = {
              num_experts_per_tok=3, num_attention_heads=2, num_key_value_heads=2, q_lora_rank=12,
              vocab_size=48, hidden_size=20, intermediate_size=32, moe_intermediate_size=8),
         dict(parts=("full", "padded", "greedy", "adamw5")),
+    ),
+    # Of other families. The first of each is in the repository too.
+    "qwen3": (
+        dict(head_dim=12, num_hidden_layers=2, tie_word_embeddings=True),
+        dict(family="qwen3", parts=("full", "padded", "greedy", "adamw5")),
+    ),
+    "qwen3-bias": (dict(head_dim=16, attention_bias=True, num_key_value_heads=4), dict(family="qwen3")),
+    "qwen2": (
+        dict(num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=3, hidden_size=36, tie_word_embeddings=True),
+        dict(family="qwen2", parts=("full", "padded", "greedy", "adamw5")),
+    ),
+    "qwen2-yarn": (
+        dict(rope_parameters=dict(rope_type="yarn", rope_theta=10000.0, factor=4.0,
+                                  original_max_position_embeddings=64)),
+        dict(family="qwen2"),
+    ),
+    "qwen2-untied": (dict(num_key_value_heads=1), dict(family="qwen2")),
+    "llama3": (
+        dict(rope_parameters=LLAMA3, num_key_value_heads=1, head_dim=16, num_hidden_layers=2),
+        dict(family="llama", parts=("full", "padded", "greedy", "adamw5")),
+    ),
+    "llama3-long": (dict(rope_parameters=LLAMA3), dict(family="llama", time=240)),
+    "llama-bias": (dict(attention_bias=True, mlp_bias=True, num_key_value_heads=4), dict(family="llama")),
+    "deepseek-v2": (
+        dict(vocab_size=48, hidden_size=24, num_hidden_layers=2, n_routed_experts=6, n_group=3, topk_group=2,
+             num_experts_per_tok=3, moe_intermediate_size=8, q_lora_rank=12),
+        dict(family="deepseek_v2", parts=("full", "padded", "greedy", "adamw5")),
+    ),
+    "deepseek-v2-lite": (
+        dict(q_lora_rank=None, topk_method="greedy", n_group=1, topk_group=1, routed_scaling_factor=1.0,
+             n_shared_experts=2, rope_parameters=dict(YARN, mscale=0.707, mscale_all_dim=0.707)),
+        dict(family="deepseek_v2"),
     ),
     "tied": (dict(tie_word_embeddings=True), {}),
     "yarn-plain": (
@@ -156,13 +200,13 @@ def five_steps(model, ids):
     return dict(losses=losses, preclip_global_grad_norms=norms, **recipe, clip=1.0)
 
 
-def make(folder, changes, parts=PARTS, time=24, keep=None, store="float32", shard=None, pad_in_text=False,
+def make(folder, changes, family="deepseek_v3", parts=PARTS, time=24, keep=None, store="float32", shard=None, pad_in_text=False,
          label_after_padding=False):
     torch.manual_seed(1234)
-    config = DeepseekV3Config(**{**BASE, **changes})
+    config = AutoConfig.for_model(family, **{**FAMILIES[family], **changes})
     config._attn_implementation = "eager"
     config._experts_implementation = "eager"
-    model = DeepseekV3ForCausalLM(config).eval()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     weights = torch.Generator().manual_seed(1234)
     reshaped_weights(model, weights)
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +216,7 @@ def make(folder, changes, parts=PARTS, time=24, keep=None, store="float32", shar
     else:
         # The reference computes in float32 with the rounded weights, as somebody does who loads the file.
         model.to(getattr(torch, store)).save_pretrained(folder, **saved)
-        model = DeepseekV3ForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager"
         ).eval()
 

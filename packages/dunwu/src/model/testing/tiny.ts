@@ -1,7 +1,8 @@
 import { manualSeed, noGrad, scope, setThreads, type Tensor, tensor } from '@dunwu/torch';
 import type { z } from 'zod';
-import { type DeepseekV3Config, type deepseekV3Schema, parseConfig } from '../config.js';
-import { DeepseekModel } from '../deepseek.js';
+import { CausalModel } from '../causal-model.js';
+import { type ModelConfig, parseConfig } from '../config.js';
+import type { DeepseekV3Config, deepseekV3Schema } from '../deepseek-config.js';
 
 // Too small to share out: on a busy machine the threads' waiting for each other costs ten times the work.
 setThreads(1);
@@ -34,12 +35,32 @@ export const TINY: z.input<typeof deepseekV3Schema> = {
 
 export type TinyOverrides = Partial<z.input<typeof deepseekV3Schema>>;
 
-export const tinyConfig = (overrides: TinyOverrides = {}): DeepseekV3Config => parseConfig({ ...TINY, ...overrides });
+export const tinyConfig = (overrides: TinyOverrides = {}): DeepseekV3Config =>
+  parseConfig({ ...TINY, ...overrides }) as DeepseekV3Config;
 
 /** Seeded; vectors and router biases too are away from their 1 and 0, where some mistakes would not show. */
-export function tinyModel(seed: number, overrides: TinyOverrides = {}): DeepseekModel {
+export function tinyModel(seed: number, overrides: TinyOverrides = {}): CausalModel {
+  return seededModel(seed, tinyConfig(overrides));
+}
+
+/** A model of a few thousand weights of another family. */
+export function tinyDense(model_type: 'qwen2' | 'qwen3' | 'llama', seed: number, overrides: object = {}): CausalModel {
+  const shape = {
+    vocab_size: 24,
+    hidden_size: 16,
+    intermediate_size: 24,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 64,
+    initializer_range: 0.3,
+  };
+  return seededModel(seed, parseConfig({ model_type, ...shape, ...overrides }));
+}
+
+function seededModel(seed: number, config: ModelConfig): CausalModel {
   manualSeed(seed);
-  const model = new DeepseekModel(tinyConfig(overrides));
+  const model = new CausalModel(config);
   scope(() =>
     noGrad(() => {
       for (const { kind, tensor: weight } of model.parameters()) {
@@ -69,7 +90,7 @@ export function difference(a: Tensor, b: Tensor): number {
 }
 
 /** Every weight's gradient by name, as plain numbers; then the gradients are cleared. */
-export function takeGradients(model: DeepseekModel): Map<string, number[]> {
+export function takeGradients(model: CausalModel): Map<string, number[]> {
   return new Map(
     model.parameters().flatMap(({ name, tensor: weight, kind }) => {
       if (kind === 'buffer') return [];

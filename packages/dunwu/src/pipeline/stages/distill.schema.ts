@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { deepseekV3Shape } from '../../model/config.js';
+import { deepseekV3Shape } from '../../model/deepseek-config.js';
 import { distillFromRowsConfig, distillOnPolicyConfig } from '../../train/distill-config.js';
 import { sftConfig } from '../../train/sft-config.js';
 import { stageName, stageTask } from './common.schema.js';

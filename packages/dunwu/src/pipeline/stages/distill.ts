@@ -1,8 +1,8 @@
 import path from 'node:path';
 import { manualSeed } from '@dunwu/torch';
+import type { CausalModel } from '../../model/causal-model.js';
 import { loadModel, saveModel } from '../../model/checkpoint.js';
 import { readConfig } from '../../model/config.js';
-import type { DeepseekModel } from '../../model/deepseek.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { vocabularyDifference } from '../../text/vocabulary.js';
 import { distillFromRows } from '../../train/distill.js';
@@ -53,7 +53,7 @@ export async function run(ctx: StageContext, config: DistillStage): Promise<Stag
 }
 
 /** The student, and the folder with its tokenizer. */
-function makeStudent(ctx: StageContext, config: DistillStage): { student: DeepseekModel; folder: string } {
+function makeStudent(ctx: StageContext, config: DistillStage): { student: CausalModel; folder: string } {
   const { model } = config.student;
   if (model !== undefined) {
     const folder = modelOf(ctx, model);
@@ -66,7 +66,7 @@ function makeStudent(ctx: StageContext, config: DistillStage): { student: Deepse
   return { student: newModel(ctx, config.student.new, Tokenizer.load(folder), 'student.new'), folder };
 }
 
-function learn(ctx: StageContext, config: DistillStage, student: DeepseekModel, folder: string): Promise<Learnt> {
+function learn(ctx: StageContext, config: DistillStage, student: CausalModel, folder: string): Promise<Learnt> {
   switch (config.method) {
     case 'samples':
       return fromSamples(ctx, config, student, folder);
@@ -80,7 +80,7 @@ function learn(ctx: StageContext, config: DistillStage, student: DeepseekModel, 
 async function fromSamples(
   ctx: StageContext,
   config: Method<'samples'>,
-  student: DeepseekModel,
+  student: CausalModel,
   folder: string,
 ): Promise<Learnt> {
   const { rows, ...found } = rowsFor(ctx, config, student, folder);
@@ -90,7 +90,7 @@ async function fromSamples(
 async function fromDistributions(
   ctx: StageContext,
   config: Method<'distribution'>,
-  student: DeepseekModel,
+  student: CausalModel,
   folder: string,
 ): Promise<Learnt> {
   const shared = shareVocabulary(ctx, config.teacher, student, folder);
@@ -132,7 +132,7 @@ async function fromDistributions(
 async function onPolicy(
   ctx: StageContext,
   config: Method<'on-policy'>,
-  student: DeepseekModel,
+  student: CausalModel,
   folder: string,
 ): Promise<Learnt> {
   const shared = shareVocabulary(ctx, config.teacher, student, folder);
@@ -151,7 +151,7 @@ async function onPolicy(
 function rowsFor(
   ctx: StageContext,
   config: Method<'samples'> | Method<'distribution'>,
-  student: DeepseekModel,
+  student: CausalModel,
   folder: string,
 ) {
   const { max_position_embeddings: most } = student.config;
@@ -174,7 +174,7 @@ function rowsFor(
 function shareVocabulary(
   ctx: StageContext,
   stage: string,
-  student: DeepseekModel,
+  student: CausalModel,
   folder: string,
 ): { folder: string; vocabulary: number } {
   const teacherFolder = modelOf(ctx, stage);
@@ -196,7 +196,7 @@ function shareVocabulary(
   return { folder: teacherFolder, vocabulary };
 }
 
-function sizeNote(teacher: DeepseekModel, student: DeepseekModel): Note {
+function sizeNote(teacher: CausalModel, student: CausalModel): Note {
   const [big, small] = [parameterCount(teacher), parameterCount(student)];
   const share = `${((100 * small) / big).toFixed(1)} %`;
   return {

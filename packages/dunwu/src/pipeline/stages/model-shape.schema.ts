@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { deepseekV3Schema, type deepseekV3Shape } from '../../model/config.js';
+import { deepseekV3Schema, type deepseekV3Shape } from '../../model/deepseek-config.js';
 
 type Shape = z.output<typeof deepseekV3Shape>;
 

@@ -1,7 +1,8 @@
 import type { z } from 'zod';
-import { type deepseekV3Shape, parseConfig } from '../../model/config.js';
-import { DeepseekModel } from '../../model/deepseek.js';
-import { cacheWidth, plainCacheWidth } from '../../model/mla.js';
+import { CausalModel, cacheWidth } from '../../model/causal-model.js';
+import { isDeepseek, parseConfig } from '../../model/config.js';
+import type { deepseekV3Shape } from '../../model/deepseek-config.js';
+import { plainCacheWidth } from '../../model/mla.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import { countFlops } from '../../train/flops.js';
 import type { Note, StageContext } from '../stage.js';
@@ -15,8 +16,8 @@ export function newModel(
   shape: z.output<typeof deepseekV3Shape>,
   tokenizer: Tokenizer,
   key: string,
-): DeepseekModel {
-  const model = new DeepseekModel(
+): CausalModel {
+  const model = new CausalModel(
     parseConfig(
       {
         ...shape,
@@ -33,18 +34,19 @@ export function newModel(
   return model;
 }
 
-export function parameterCount(model: DeepseekModel): number {
+export function parameterCount(model: CausalModel): number {
   return model.parameters().reduce((sum, { tensor }) => sum + tensor.numel, 0);
 }
 
 /** What latent attention and sparse experts save: parameters that a token meets, and bytes that the cache holds for it. */
-export function savingsNote(model: DeepseekModel): Note {
+export function savingsNote(model: CausalModel): Note {
   const { config } = model;
   const all = parameterCount(model);
   // The embedding is looked up, not multiplied with; a head that shares its matrix is.
   const { activeParameters: active } = countFlops(config);
   const bytes = (width: number): number => width * config.num_hidden_layers * Float32Array.BYTES_PER_ELEMENT;
-  const [latent, plain] = [bytes(cacheWidth(config)), bytes(plainCacheWidth(config))];
+  const plainWidth = isDeepseek(config) ? plainCacheWidth(config) : 2 * config.num_attention_heads * config.head_dim;
+  const [latent, plain] = [bytes(cacheWidth(config)), bytes(plainWidth)];
   const share = `${((100 * latent) / plain).toFixed(1)} %`;
   return {
     en:

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { packingSchema } from '../../data/packing.js';
 import { sourceSchema } from '../../data/source.js';
-import { deepseekV3Shape } from '../../model/config.js';
+import { deepseekV3Shape } from '../../model/deepseek-config.js';
 import { pretrainConfig } from '../../train/pretrain-config.js';
 import { stageName } from './common.schema.js';
 import { checkModelShape } from './model-shape.schema.js';

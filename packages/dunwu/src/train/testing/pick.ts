@@ -1,5 +1,5 @@
 import { Loader } from '../../data/loader.js';
-import type { DeepseekModel } from '../../model/deepseek.js';
+import type { CausalModel } from '../../model/causal-model.js';
 import { TINY, tinyModel } from '../../model/testing/tiny.js';
 import type { Problem, Task } from '../../task/problem.js';
 import { renderDocument } from '../../text/template.js';
@@ -34,7 +34,7 @@ export function pickTask(answer: string, sources: readonly string[] = ['toy']): 
  * A base model that answers "pick a?" with one to three digits 2, 3 or 4, at random: reinforcement learning is to teach
  * it what to say.
  */
-export async function pickBase(): Promise<{ tokenizer: Tokenizer; base: DeepseekModel }> {
+export async function pickBase(): Promise<{ tokenizer: Tokenizer; base: CausalModel }> {
   const tokenizer = await makeTokenizer(SMALL_CORPUS, { vocab_size: 280, digits: 'single' });
   let at = 0;
   const source = {

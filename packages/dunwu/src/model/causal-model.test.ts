@@ -1,6 +1,6 @@
 import { liveTensors, manualSeed, noGrad, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
-import { causalMask, DeepseekModel } from './deepseek.js';
+import { CausalModel, causalMask } from './causal-model.js';
 import {
   difference,
   gradientDifference,
@@ -12,7 +12,7 @@ import {
   tinyModel,
 } from './testing/tiny.js';
 
-const logits = (model: DeepseekModel, tokens: Tensor, absorbed = false): Tensor =>
+const logits = (model: CausalModel, tokens: Tensor, absorbed = false): Tensor =>
   scope(() => noGrad(() => model.logits(model.forward({ tokens }, { absorbed }).hidden)));
 
 const VARIANTS: [string, TinyOverrides][] = [
@@ -131,7 +131,7 @@ describe('outputs', () => {
   it('seeded weights: N(0, initializer_range²), norms 1, router bias 0; the same seed gives the same', () => {
     manualSeed(7);
     const config = tinyConfig({ vocab_size: 4096, initializer_range: 0.05 });
-    const model = new DeepseekModel(config);
+    const model = new CausalModel(config);
     const of = (name: string): number[] =>
       model
         .parameters()
@@ -146,7 +146,7 @@ describe('outputs', () => {
     expect(of('model.norm.weight')).toEqual(new Array(16).fill(1));
     expect(of('model.layers.1.mlp.gate.e_score_correction_bias')).toEqual(new Array(8).fill(0));
     manualSeed(7);
-    const again = new DeepseekModel(config);
+    const again = new CausalModel(config);
     expect(difference(model.headWeight, again.headWeight)).toBe(0);
     model.dispose();
     again.dispose();

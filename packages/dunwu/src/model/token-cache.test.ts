@@ -1,12 +1,12 @@
 import { liveTensors, tensor } from '@dunwu/torch';
 import { expect, it } from 'vitest';
-import { LatentCache } from './latent-cache.js';
 import { ids } from './testing/tiny.js';
+import { TokenCache } from './token-cache.js';
 
 const index = (...values: number[]) => tensor(BigInt64Array.from(values, BigInt));
 
 it('fill, gather, append, compact: what stands where, by hand', () => {
-  const prompts = LatentCache.create(2, 2, 3, 1);
+  const prompts = TokenCache.create(2, 2, 3, 1);
   prompts.fill(
     0,
     tensor([
@@ -45,7 +45,7 @@ it('fill, gather, append, compact: what stands where, by hand', () => {
 
 it('dispose frees all of it', () => {
   const before = liveTensors();
-  const cache = LatentCache.create(3, 4, 8, 2);
+  const cache = TokenCache.create(3, 4, 8, 2);
   expect(liveTensors()).toBe(before + 4);
   cache.dispose();
   expect(liveTensors()).toBe(before);

@@ -1,11 +1,13 @@
 import { arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
-import type { DeepseekV3Config } from './config.js';
-import type { LatentCache } from './latent-cache.js';
-import { type AttentionContext, LatentAttention } from './mla.js';
+import type { Attention, AttentionContext, CacheView } from './attention.js';
+import { isDeepseek, type ModelConfig } from './config.js';
+import { GroupedQueryAttention } from './grouped-query-attention.js';
+import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 import { RopeTable } from './rope.js';
+import { TokenCache } from './token-cache.js';
 
 /** Token ids and how they may see each other. */
 export interface ModelInput {
@@ -27,21 +29,27 @@ export interface ModelOutput {
 }
 
 class Layer {
-  readonly attention: LatentAttention;
+  readonly attention: Attention;
   readonly mlp: SwigluMlp | MoeLayer;
   readonly #inputNorm: Tensor;
   readonly #postNorm: Tensor;
   readonly #eps: number;
 
-  constructor(config: DeepseekV3Config, index: number) {
+  constructor(config: ModelConfig, index: number) {
     this.#eps = config.rms_norm_eps;
     this.#inputNorm = filled([config.hidden_size], 1);
     this.#postNorm = filled([config.hidden_size], 1);
-    this.attention = new LatentAttention(config);
-    this.mlp =
-      index < config.first_k_dense_replace
-        ? new SwigluMlp(config.hidden_size, config.intermediate_size, config.initializer_range)
-        : new MoeLayer(config);
+    const { hidden_size, intermediate_size, initializer_range } = config;
+    if (isDeepseek(config)) {
+      this.attention = new LatentAttention(config);
+      this.mlp =
+        index < config.first_k_dense_replace
+          ? new SwigluMlp(hidden_size, intermediate_size, initializer_range)
+          : new MoeLayer(config);
+    } else {
+      this.attention = new GroupedQueryAttention(config);
+      this.mlp = new SwigluMlp(hidden_size, intermediate_size, initializer_range, config.mlp_bias);
+    }
   }
 
   forward(x: Tensor, attend: (normed: Tensor) => Tensor, routers: RouterOutput[]): Tensor {
@@ -63,9 +71,12 @@ class Layer {
   }
 }
 
-/** DeepSeek-V3 (arXiv 2412.19437): latent attention, dense first layers, mixture of experts after. */
-export class DeepseekModel {
-  readonly config: DeepseekV3Config;
+/**
+ * A causal language model of any family that config.ts knows: DeepSeek-V3 (arXiv 2412.19437) and V2 with latent attention,
+ * dense first layers and a mixture of experts after; Llama, Qwen2, Qwen3 with grouped-query attention, all layers dense.
+ */
+export class CausalModel {
+  readonly config: ModelConfig;
   readonly #embedding: Tensor;
   readonly #layers: Layer[];
   readonly #norm: Tensor;
@@ -74,7 +85,7 @@ export class DeepseekModel {
   #parameters: Parameter[] | null = null;
 
   /** Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. */
-  constructor(config: DeepseekV3Config) {
+  constructor(config: ModelConfig) {
     this.config = config;
     this.#embedding = normal([config.vocab_size, config.hidden_size], config.initializer_range);
     this.#layers = Array.from({ length: config.num_hidden_layers }, (_, i) => new Layer(config, i));
@@ -82,7 +93,7 @@ export class DeepseekModel {
     this.#head = config.tie_word_embeddings
       ? null
       : normal([config.vocab_size, config.hidden_size], config.initializer_range);
-    this.#rope = new RopeTable(config);
+    this.#rope = new RopeTable(config, isDeepseek(config) ? config.qk_rope_head_dim : config.head_dim);
   }
 
   /** The matrix of the language-model head, [vocab_size, hidden]. */
@@ -93,6 +104,17 @@ export class DeepseekModel {
   /** Mixture-of-experts layers in order. */
   get moeLayers(): MoeLayer[] {
     return this.#layers.flatMap((layer) => (layer.mlp instanceof MoeLayer ? [layer.mlp] : []));
+  }
+
+  /** Routed experts of each of {@link moeLayers}; 0 in a dense model. */
+  get expertCount(): number {
+    return isDeepseek(this.config) ? this.config.n_routed_experts : 0;
+  }
+
+  /** Room for `rows` sequences of up to `capacity` tokens, of what decoding needs of them. */
+  cache(rows: number, capacity: number): TokenCache {
+    const { config } = this;
+    return TokenCache.create(config.num_hidden_layers, rows, capacity, cacheWidth(config));
   }
 
   /** Every named tensor, buffers included. */
@@ -112,12 +134,12 @@ export class DeepseekModel {
   }
 
   /**
-   * The whole batch at once, for training and scoring. With a cache, also remembers the latents (prefill). The embedding
+   * The whole batch at once, for training and scoring. With a cache, also remembers what decoding needs (prefill). The embedding
    * of `paddingId` gets no gradient from being looked up.
    */
   forward(
     input: ModelInput,
-    options: { hiddenStates?: boolean; absorbed?: boolean; cache?: LatentCache; paddingId?: number } = {},
+    options: { hiddenStates?: boolean; absorbed?: boolean; cache?: TokenCache; paddingId?: number } = {},
   ): ModelOutput {
     const [batch, time] = input.tokens.shape as [number, number];
     this.#checkLength(time);
@@ -135,7 +157,7 @@ export class DeepseekModel {
       x = layer.forward(
         x,
         (normed) =>
-          options.absorbed === true
+          options.absorbed === true && layer.attention instanceof LatentAttention
             ? layer.attention.absorbed(normed, batch, context)
             : layer.attention.forward(normed, batch, context, options.cache, i),
         routers,
@@ -147,23 +169,20 @@ export class DeepseekModel {
   }
 
   /**
-   * One decoding step: a token per row, attending in latent space to the cache.
+   * One decoding step: a token per row, attending to the cache.
    * @param tokens int64 [rows]; `positions` int64 [rows, 1]: where each token stands in its row
    * @param keys how many cache entries to look at: at least the largest position + 1
    * @param mask additive, broadcast to [rows, heads, 1, keys]: −inf beyond each row's length
    * @returns hidden [rows, hidden] after the final norm
    */
-  step(tokens: Tensor, positions: Tensor, cache: LatentCache, keys: number, mask: Tensor): Tensor {
+  step(tokens: Tensor, positions: Tensor, cache: TokenCache, keys: number, mask: Tensor): Tensor {
     const rows = tokens.size(0);
     const context = this.#context(positions, mask);
+    const view: CacheView = { store: cache, positions, keys };
     const routers: RouterOutput[] = [];
     let x = this.#embedding.indexSelect(0, tokens);
     this.#layers.forEach((layer, i) => {
-      x = layer.forward(
-        x,
-        (normed) => layer.attention.absorbed(normed, rows, context, { store: cache, positions, keys }, i),
-        routers,
-      );
+      x = layer.forward(x, (normed) => layer.attention.decode(normed, rows, context, view, i), routers);
     });
     return fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
   }
@@ -193,7 +212,7 @@ export class DeepseekModel {
   }
 
   /** Copies all weights of another model of the same config, without gradients. */
-  copyFrom(other: DeepseekModel): void {
+  copyFrom(other: CausalModel): void {
     const theirs = new Map(other.parameters().map((entry) => [entry.name, entry.tensor]));
     scope(() =>
       noGrad(() => {
@@ -210,6 +229,11 @@ export class DeepseekModel {
     for (const { tensor } of this.parameters()) tensor.dispose();
     this.#rope.dispose();
   }
+}
+
+/** Numbers a cache holds per token and layer: a latent and a rotary key, or keys and values of every group. */
+export function cacheWidth(config: ModelConfig): number {
+  return isDeepseek(config) ? latentWidth(config) : 2 * config.num_key_value_heads * config.head_dim;
 }
 
 function rowPositions(batch: number, time: number, device: string): Tensor {

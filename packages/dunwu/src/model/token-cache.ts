@@ -4,7 +4,7 @@ import { arange, itemSize, keep, scope, type Tensor, zeros } from '@dunwu/torch'
  * What decoding remembers of the tokens before: per layer [rows, capacity, kv_lora_rank + rope width]. Rows are
  * sequences; they can be repeated (a group shares its prompt's prefill) and dropped (finished ones stop costing).
  */
-export class LatentCache {
+export class TokenCache {
   #layers: Tensor[];
   #rows: Tensor;
   readonly capacity: number;
@@ -12,7 +12,7 @@ export class LatentCache {
   private constructor(layers: Tensor[], capacity: number) {
     this.#layers = layers;
     this.capacity = capacity;
-    this.#rows = LatentCache.#index(layers[0]?.size(0) ?? 0);
+    this.#rows = TokenCache.#index(layers[0]?.size(0) ?? 0);
   }
 
   static #index(rows: number): Tensor {
@@ -20,8 +20,8 @@ export class LatentCache {
   }
 
   /** Room for `rows` sequences of up to `capacity` tokens, `width` numbers each. */
-  static create(layers: number, rows: number, capacity: number, width: number, device = 'cpu'): LatentCache {
-    return new LatentCache(
+  static create(layers: number, rows: number, capacity: number, width: number, device = 'cpu'): TokenCache {
+    return new TokenCache(
       Array.from({ length: layers }, () => scope(() => keep(zeros([rows, capacity, width], { device })))),
       capacity,
     );
@@ -52,7 +52,7 @@ export class LatentCache {
   }
 
   /** A cache with each row repeated: row i of the new one is row `rows[i]` of this one, for the first `used` tokens. */
-  gather(rows: Tensor, used: number, capacity = this.capacity): LatentCache {
+  gather(rows: Tensor, used: number, capacity = this.capacity): TokenCache {
     const layers = this.#layers.map((layer) =>
       scope(() => {
         const picked = layer.narrow(1, 0, used).indexSelect(0, rows);
@@ -62,7 +62,7 @@ export class LatentCache {
         return keep(grown);
       }),
     );
-    return new LatentCache(layers, capacity);
+    return new TokenCache(layers, capacity);
   }
 
   /** Keeps only the given rows (int64 [n]), in that order. */
@@ -73,7 +73,7 @@ export class LatentCache {
       return kept;
     });
     this.#rows.dispose();
-    this.#rows = LatentCache.#index(rows.size(0));
+    this.#rows = TokenCache.#index(rows.size(0));
   }
 
   dispose(): void {

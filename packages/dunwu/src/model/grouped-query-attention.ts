@@ -1,0 +1,116 @@
+import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
+import type { Attention, AttentionContext, CacheView } from './attention.js';
+import type { DenseConfig } from './dense-config.js';
+import { filled, normal, type Parameter, parameter } from './parameter.js';
+import type { TokenCache } from './token-cache.js';
+
+/**
+ * Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245): several heads share one key and value. The cache holds
+ * the rotated keys, then the values, of every group: 2 · num_key_value_heads · head_dim numbers a token and layer.
+ */
+export class GroupedQueryAttention implements Attention {
+  readonly #config: DenseConfig;
+  readonly #scale: number;
+  /** Queries, keys and values are one matrix here, three on disk. */
+  readonly #qkv: Tensor;
+  readonly #qkvBias: Tensor | null;
+  readonly #queryNorm: Tensor | null;
+  readonly #keyNorm: Tensor | null;
+  readonly #output: Tensor;
+  readonly #outputBias: Tensor | null;
+
+  constructor(config: DenseConfig) {
+    this.#config = config;
+    const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = config;
+    this.#scale = width ** -0.5;
+    this.#qkv = normal([(heads + 2 * groups) * width, hidden], config.initializer_range);
+    this.#qkvBias = config.qkv_bias ? filled([(heads + 2 * groups) * width], 0) : null;
+    this.#queryNorm = config.qk_norm ? filled([width], 1) : null;
+    this.#keyNorm = config.qk_norm ? filled([width], 1) : null;
+    this.#output = normal([hidden, heads * width], config.initializer_range);
+    this.#outputBias = config.output_bias ? filled([hidden], 0) : null;
+  }
+
+  /** @returns queries [B·T, H, width], keys and values [B·T, groups, width], queries and keys normalised and rotated */
+  #project(x: Tensor, { cosine, sine }: AttentionContext): { query: Tensor; key: Tensor; value: Tensor } {
+    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width, rms_norm_eps } = this.#config;
+    const all = x.linear(this.#qkv, this.#qkvBias).view([x.size(0), heads + 2 * groups, width]);
+    const turned = (part: Tensor, norm: Tensor | null): Tensor =>
+      rope(norm === null ? part : fusedRmsNorm(part, norm, rms_norm_eps), cosine, sine, false);
+    return {
+      query: turned(all.narrow(1, 0, heads), this.#queryNorm),
+      key: turned(all.narrow(1, heads, groups), this.#keyNorm),
+      value: all.narrow(1, heads + groups, groups),
+    };
+  }
+
+  forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer = 0): Tensor {
+    const { num_key_value_heads: groups, head_dim: width } = this.#config;
+    const time = x.size(0) / batch;
+    const { query, key, value } = this.#project(x, context);
+    cache?.fill(layer, cat([key, value], 1).view([batch, time, 2 * groups * width]));
+    const inRows = (part: Tensor): Tensor => part.reshape([batch, time, groups, width]).transpose(1, 2);
+    return this.#attend(query, inRows(key), inRows(value), batch, context.mask);
+  }
+
+  decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
+    const { num_key_value_heads: groups, head_dim: width } = this.#config;
+    const time = x.size(0) / batch;
+    const { query, key, value } = this.#project(x, context);
+    const { store, positions, keys } = cache;
+    store.append(layer, cat([key, value], 1).view([batch, time, 2 * groups * width]), positions);
+    const entries = store
+      .read(layer, keys)
+      .view([batch, keys, 2 * groups, width])
+      .transpose(1, 2);
+    return this.#attend(query, entries.narrow(1, 0, groups), entries.narrow(1, groups, groups), batch, context.mask);
+  }
+
+  /** @param key value [batch, groups, keys, width] */
+  #attend(query: Tensor, key: Tensor, value: Tensor, batch: number, mask: Tensor): Tensor {
+    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
+    const rows = query.size(0);
+    const time = rows / batch;
+    const shared = heads / groups;
+    const keys = key.size(2);
+    // The heads of a group stand one after another: their queries are more rows of the same product.
+    const queries = query
+      .mul(this.#scale)
+      .view([batch, time, groups, shared, width])
+      .permute([0, 2, 3, 1, 4])
+      .reshape([batch, groups, shared * time, width]);
+    const weights = queries
+      .matmul(key.transpose(2, 3))
+      .view([batch, heads, time, keys])
+      .add(mask)
+      .softmax(-1)
+      .view([batch, groups, shared * time, keys]);
+    return weights
+      .matmul(value)
+      .view([batch, heads, time, width])
+      .transpose(1, 2)
+      .reshape([rows, heads * width])
+      .linear(this.#output, this.#outputBias);
+  }
+
+  parameters(prefix: string): Parameter[] {
+    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
+    const parts = [
+      ['q_proj', 0, heads * width],
+      ['k_proj', heads * width, groups * width],
+      ['v_proj', (heads + groups) * width, groups * width],
+    ] as const;
+    const disk = (kind: 'weight' | 'bias') =>
+      parts.map(([name, from, length]) => ({
+        name: `${prefix}.${name}.${kind}`,
+        view: (whole: Tensor) => whole.narrow(0, from, length),
+      }));
+    const list = [parameter(`${prefix}.qkv_proj.weight`, 'matrix', this.#qkv, disk('weight'))];
+    if (this.#qkvBias !== null) list.push(parameter(`${prefix}.qkv_proj.bias`, 'vector', this.#qkvBias, disk('bias')));
+    if (this.#queryNorm !== null) list.push(parameter(`${prefix}.q_norm.weight`, 'vector', this.#queryNorm));
+    if (this.#keyNorm !== null) list.push(parameter(`${prefix}.k_norm.weight`, 'vector', this.#keyNorm));
+    list.push(parameter(`${prefix}.o_proj.weight`, 'matrix', this.#output));
+    if (this.#outputBias !== null) list.push(parameter(`${prefix}.o_proj.bias`, 'vector', this.#outputBias));
+    return list;
+  }
+}
