@@ -116,22 +116,14 @@ function longestAnswer(asked: number | undefined, limit: number, prompt: number)
  * text itself, behind the begin-of-text token.
  */
 async function promptTokens(tokenizer: Tokenizer, prompt: string, raw: boolean): Promise<number[]> {
-  const { renderChatTemplate, renderPrompt, SPECIAL_TOKENS } = await import('../text/template.js');
+  const { renderPrompt, SPECIAL_TOKENS } = await import('../text/template.js');
   const { bos, user, assistant } = tokenizer.special;
   if (raw) {
     const ids = tokenizer.encode(prompt, { allow_special: true });
     return bos === undefined || ids[0] === bos ? ids : [bos, ...ids];
   }
-  if (bos !== undefined && user !== undefined && assistant !== undefined) return renderPrompt(tokenizer, prompt);
-  if (tokenizer.chat_template !== undefined) {
-    const token = (id: number | undefined): string => (id === undefined ? '' : (tokenizer.id_to_token(id) ?? ''));
-    const text = renderChatTemplate(tokenizer.chat_template, [{ role: 'user', content: prompt }], {
-      add_generation_prompt: true,
-      bos_token: token(bos),
-      eos_token: token(tokenizer.special.eos),
-    });
-    return tokenizer.encode(text, { allow_special: true });
-  }
+  const roles = bos !== undefined && user !== undefined && assistant !== undefined;
+  if (roles || tokenizer.chat_template !== undefined) return renderPrompt(tokenizer, prompt);
   throw new UsageError(
     `${tokenizer.path}: has neither ${SPECIAL_TOKENS.user} and ${SPECIAL_TOKENS.assistant} nor a chat template; ` +
       'give --raw to go on with the prompt as plain text',

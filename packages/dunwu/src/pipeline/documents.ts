@@ -16,7 +16,9 @@ export function documentText(document: Document): string[] {
  */
 export function encodeDocument(tokenizer: Tokenizer, document: Document, promptWeight = 1): TokenDocument {
   if ('text' in document) {
-    return { tokens: [tokenizer.special_id('bos'), ...tokenizer.encode(document.text), tokenizer.special_id('eos')] };
+    const { bos } = tokenizer.special;
+    const start = bos === undefined ? [] : [bos];
+    return { tokens: [...start, ...tokenizer.encode(document.text), tokenizer.special_id('eos')] };
   }
   if ('messages' in document) return { tokens: renderMessages(tokenizer, document.messages) };
   const tokens = renderDocument(tokenizer, document.question, document.response);

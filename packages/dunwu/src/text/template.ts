@@ -1,7 +1,7 @@
-import { Template } from '@huggingface/jinja';
-import { errorText } from '../util/errors.js';
+import { chatTokens, type Message } from './chat-prompt.js';
 import type { Tokenizer } from './tokenizer.js';
 
+export { type Message, renderChatTemplate } from './chat-prompt.js';
 export { SPECIAL_TOKEN_LIST, SPECIAL_TOKENS, type SpecialName } from './special-tokens.js';
 
 /**
@@ -44,9 +44,8 @@ export function r1ZeroPromptText(question: string, language: 'en' | 'zh' = 'en')
     : `${R1_ZERO_INSTRUCTION['r1-zero-zh']}用户：${question}助手：`;
 }
 
-const TAGS = ['think', 'think_end', 'answer', 'answer_end'] as const;
 const TAG_PATTERN = /(<think>|<\/think>|<answer>|<\/answer>)/;
-const TAG_NAME: Readonly<Record<string, (typeof TAGS)[number]>> = {
+const TAG_NAME: Readonly<Record<string, 'think' | 'think_end' | 'answer' | 'answer_end'>> = {
   '<think>': 'think',
   '</think>': 'think_end',
   '<answer>': 'answer',
@@ -54,25 +53,47 @@ const TAG_NAME: Readonly<Record<string, (typeof TAGS)[number]>> = {
 };
 
 /**
- * Ids of a text in which the four think and answer tags are tokens and nothing else is special: our own instructions,
- * and responses, which may otherwise hold any text.
+ * Ids of a text in which the four think and answer tags are tokens, as far as the tokenizer has them, and nothing else is
+ * special: our own instructions, and responses, which may otherwise hold any text.
  */
 export function encodeTagged(tokenizer: Tokenizer, text: string): number[] {
   const ids: number[] = [];
+  let plain = '';
+  const flush = (): void => {
+    for (const id of tokenizer.encode(plain)) ids.push(id);
+    plain = '';
+  };
   for (const [i, part] of text.split(TAG_PATTERN).entries()) {
     const name = i % 2 === 1 ? TAG_NAME[part] : undefined;
-    if (name !== undefined) ids.push(tokenizer.special_id(name));
-    else for (const id of tokenizer.encode(part)) ids.push(id);
+    const id = name === undefined ? undefined : tokenizer.special[name];
+    if (id === undefined) plain += part;
+    else {
+      flush();
+      ids.push(id);
+    }
   }
+  flush();
   return ids;
 }
 
+/** Whether a tokenizer has our own way to begin turns; else its chat template says how. */
+function hasRoles({ special, chat_template }: Tokenizer): boolean {
+  const complete = special.bos !== undefined && special.user !== undefined && special.assistant !== undefined;
+  return complete || chat_template === undefined;
+}
+
 /**
- * BOS [instruction] `<｜User｜>` question `<｜Assistant｜>`: what a response is generated after.
- * Throws when the tokenizer lacks one of these tokens.
+ * BOS [instruction] `<｜User｜>` question `<｜Assistant｜>`: what a response is generated after. Of a tokenizer without these
+ * tokens, what its chat template says, with the instruction as the system's message.
+ * Throws when the tokenizer lacks one of these tokens and has no chat template.
  */
 export function renderPrompt(tokenizer: Tokenizer, question: string, options: PromptOptions = {}): number[] {
   const { instruction = 'none' } = options;
+  if (!hasRoles(tokenizer)) {
+    const system: Message[] =
+      instruction === 'none' ? [] : [{ role: 'system', content: R1_ZERO_INSTRUCTION[instruction] }];
+    return chatTokens(tokenizer, [...system, { role: 'user', content: question }], { add_generation_prompt: true });
+  }
   return [
     tokenizer.special_id('bos'),
     ...(instruction === 'none' ? [] : encodeTagged(tokenizer, R1_ZERO_INSTRUCTION[instruction])),
@@ -110,14 +131,10 @@ export function decodeResponse(tokenizer: Tokenizer, ids: Iterable<number>): str
   return tokenizer.decode(kept);
 }
 
-export interface Message {
-  readonly role: 'system' | 'user' | 'assistant';
-  readonly content: string;
-}
-
 /**
  * A conversation as token ids: the same as encoding our chat template's text, except that no message can bring in
- * role tokens. Tags are tokens in assistant messages only.
+ * role tokens. Tags are tokens in assistant messages only. Of a tokenizer without our role tokens, what its own chat
+ * template says.
  */
 export function renderMessages(
   tokenizer: Tokenizer,
@@ -125,6 +142,7 @@ export function renderMessages(
   options: { readonly add_generation_prompt?: boolean } = {},
 ): number[] {
   // Concatenated, not pushed with a spread: a long message has more tokens than a call may have arguments.
+  if (!hasRoles(tokenizer)) return chatTokens(tokenizer, messages, options);
   let ids = [tokenizer.special_id('bos')];
   for (const { role, content } of messages) {
     if (role === 'system') ids = ids.concat(tokenizer.encode(content));
@@ -136,21 +154,4 @@ export function renderMessages(
   }
   if (options.add_generation_prompt) ids.push(tokenizer.special_id('assistant'));
   return ids;
-}
-
-/**
- * Renders any model's chat template (jinja, from tokenizer_config.json) to text. Encode it with `allow_special: true`;
- * mind that special tokens written inside a message are then recognised too. `variables` are what the template may
- * read, for example `bos_token`. Throws the template's own errors and those of its syntax.
- */
-export function renderChatTemplate(
-  template: string,
-  messages: readonly Message[],
-  variables: Readonly<Record<string, unknown>> = {},
-): string {
-  try {
-    return new Template(template).render({ messages, add_generation_prompt: false, ...variables });
-  } catch (error) {
-    throw new Error(`chat template: ${errorText(error)}`);
-  }
 }

@@ -18,6 +18,8 @@ export interface EncodeOptions {
    * wrote, `<｜User｜>` is just characters. No option adds tokens at the ends: documents are built in template.ts.
    */
   readonly allow_special?: boolean;
+  /** With allow_special: a character that is left out, but keeps apart what stands on its two sides. */
+  readonly ignore?: string;
 }
 
 export interface DecodeOptions {
@@ -155,7 +157,7 @@ export class Tokenizer {
     this.#special_id = new Map(added.map((token) => [token.content, token.id]));
     this.#byte_level = isObject(json.decoder) && json.decoder.type === 'ByteLevel';
     this.#splits = plainSplits(json.pre_tokenizer);
-    this.#special_pattern = addedTokenPattern(added, json.normalizer != null);
+    this.#special_pattern = addedTokenPattern(added, normalizes(json.normalizer));
     this.special = this.#findSpecial(config);
     this.chat_template = typeof config.chat_template === 'string' ? config.chat_template : undefined;
   }
@@ -183,18 +185,43 @@ export class Tokenizer {
   encode(text: string, options: EncodeOptions = {}): number[] {
     const ids: number[] = [];
     const clean = wellFormed(text);
+    const { ignore } = options;
+    const shown = (part: string): string => (ignore === undefined ? part : part.replaceAll(ignore, ''));
     if (!options.allow_special || this.#added.size === 0) {
-      this.#encodePlain(clean, 0, ids);
+      this.#encodePlain(shown(clean), 0, ids);
     } else if (this.#special_pattern === undefined) {
       return this.#engine.encode(clean, { add_special_tokens: false }).ids;
     } else {
       for (const [i, part] of clean.split(this.#special_pattern).entries()) {
         // A split with one capturing group gives text and token in turn.
         if (i % 2 === 1) ids.push(this.#special_id.get(part) as number);
-        else this.#encodePlain(part, i, ids);
+        else this.#encodePlain(shown(part), i, ids);
       }
     }
     return ids;
+  }
+
+  /**
+   * The text with `mark` put into every added token that it spells out, so that `encode` with `ignore: mark` takes them for
+   * characters.
+   * @param options `keepPlain`: tokens that are added but not special stay whole
+   * @throws Error for a tokenizer whose added tokens have flags that only the engine can match, where one is spelled out
+   */
+  breakAdded(text: string, mark: string, options: { readonly keepPlain?: boolean } = {}): string {
+    if (this.#special_pattern === undefined) {
+      const found = [...this.#special_id.keys()].find((token) => text.includes(token));
+      if (found === undefined) return text;
+      throw new Error(`${this.path}: ${found} in a message cannot be told from the token of that name`);
+    }
+    const parts = text.split(this.#special_pattern);
+    const broken = parts.map((part, i) => {
+      const id = i % 2 === 1 ? this.#special_id.get(part) : undefined;
+      const kept = id === undefined || (options.keepPlain === true && this.#added.get(id)?.special !== true);
+      return kept ? part : part.slice(0, 1) + mark + part.slice(1);
+    });
+    // A piece that is broken may still be the beginning of another token: once more, until nothing is found.
+    const result = broken.join('');
+    return result === text ? text : this.breakAdded(result, mark, options);
   }
 
   /**
@@ -320,6 +347,12 @@ function plainSplits(config: unknown): EnginePreTokenizer | undefined {
   const splits = steps.slice(0, -1);
   if (splits.length === 0 || splits.some((step) => step.type !== 'Split')) return undefined;
   return createPreTokenizer(splits);
+}
+
+/** Whether a normaliser does anything: DeepSeek-V3's is an empty sequence. */
+function normalizes(config: unknown): boolean {
+  if (!isObject(config)) return false;
+  return config.type !== 'Sequence' || !Array.isArray(config.normalizers) || config.normalizers.some(normalizes);
 }
 
 /** One capturing group, longest token first: leftmost-longest, as the engine and Hugging Face match. */

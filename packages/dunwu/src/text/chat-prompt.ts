@@ -1,0 +1,66 @@
+import { Template } from '@huggingface/jinja';
+import { errorText } from '../util/errors.js';
+import type { Tokenizer } from './tokenizer.js';
+
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/**
+ * Renders any model's chat template (jinja, from tokenizer_config.json) to text. Encode it with `allow_special: true`;
+ * mind that special tokens written inside a message are then recognised too: {@link chatTokens} does not. `variables` are
+ * what the template may read, for example `bos_token`. Throws the template's own errors and those of its syntax.
+ */
+export function renderChatTemplate(
+  template: string,
+  messages: readonly Message[],
+  variables: Readonly<Record<string, unknown>> = {},
+): string {
+  try {
+    return new Template(template).render({ messages, add_generation_prompt: false, ...variables });
+  } catch (error) {
+    throw new Error(`chat template: ${errorText(error)}`);
+  }
+}
+
+/**
+ * A conversation as token ids by the tokenizer's own chat template: what Hugging Face's `apply_chat_template` gives, but for
+ * special tokens that a message spells out, which stay characters. In a user's or system's message no added token is
+ * recognised; in an assistant's those that are not special are (Qwen3's `<think>`).
+ * @throws Error when the tokenizer has no template, or the template fails.
+ */
+export function chatTokens(
+  tokenizer: Tokenizer,
+  messages: readonly Message[],
+  options: { readonly add_generation_prompt?: boolean } = {},
+): number[] {
+  const { chat_template: template } = tokenizer;
+  if (template === undefined) {
+    throw new Error(
+      `${tokenizer.path}: has neither role tokens (<｜User｜>, <｜Assistant｜>) nor a chat template in tokenizer_config.json`,
+    );
+  }
+  const name = (special: number | undefined): string | undefined =>
+    special === undefined ? undefined : tokenizer.id_to_token(special);
+  const { bos, eos, pad } = tokenizer.special;
+  const break_ = unused(messages);
+  const rendered = renderChatTemplate(
+    template,
+    messages.map(({ role, content }) => ({
+      role,
+      content: tokenizer.breakAdded(content, break_, { keepPlain: role === 'assistant' }),
+    })),
+    { bos_token: name(bos) ?? '', eos_token: name(eos), pad_token: name(pad), ...options },
+  );
+  return tokenizer.encode(rendered, { allow_special: true, ignore: break_ });
+}
+
+/** A private-use character that no message has. */
+function unused(messages: readonly Message[]): string {
+  for (let code = 0xe000; code < 0xf8ff; code++) {
+    const character = String.fromCharCode(code);
+    if (!messages.some(({ content }) => content.includes(character))) return character;
+  }
+  throw new Error('messages: every private-use character occurs in them');
+}
