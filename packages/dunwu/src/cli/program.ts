@@ -7,6 +7,7 @@ import { EXIT, errorMessage, exitCode } from './errors.js';
 import { registerEval } from './eval.js';
 import { registerExplain } from './explain.js';
 import { registerGenerate } from './generate.js';
+import { registerInspect } from './inspect.js';
 import { registerLab } from './lab.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
@@ -55,6 +56,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerEval(program);
   registerCompare(program, settings.parts);
   registerGenerate(program);
+  registerInspect(program);
   registerVerify(program);
   registerLab(program);
   registerDoctor(program);

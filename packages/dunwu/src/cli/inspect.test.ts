@@ -1,0 +1,58 @@
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, it } from 'vitest';
+import { byteText } from './inspect.js';
+import { cli } from './testing/capture.js';
+
+const golden = fileURLToPath(new URL('../model/testing/golden', import.meta.url));
+const dir = mkdtempSync(path.join(tmpdir(), 'dunwu-inspect-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+it('parts by hand: a model of two layers with shared keys', async () => {
+  const { code, out } = await cli('inspect', path.join(golden, 'llama3'));
+  expect(code).toBe(0);
+  const lines = out.split('\n').map((line) => line.trim().split(/ {2,}/));
+  // 48 × 32; 2 · 32 · (4 + 2) · 16 + 2 · 64 · 32; 2 · 3 · 32 · 48; 5 · 32.
+  expect(lines).toContainEqual(['embedding', '1,536', '0']);
+  expect(lines).toContainEqual(['attention', '10,240', '10,240']);
+  expect(lines).toContainEqual(['feed-forward, dense', '9,216', '9,216']);
+  expect(lines).toContainEqual(['norms', '160', '160']);
+  expect(lines).toContainEqual(['head', '1,536', '1,536']);
+  expect(lines).toContainEqual(['all', '22,688', '21,152']);
+  expect(out).toContain('llama, 2 layers of width 32, vocabulary 48, 256 positions');
+  expect(out).toContain('21 tensors (21 float32) in 1 file, 88.6 KiB');
+  // Two layers, one key and one value of 16 numbers: 64; plain attention of 4 heads has four times as many.
+  expect(out).toContain('cache       256 B a token (float32); plain multi-head attention 1.00 KiB (25.0 %)');
+});
+
+it('--json, and a folder without weights', async () => {
+  cpSync(path.join(golden, 'deepseek_v3', 'config.json'), path.join(dir, 'config.json'));
+  const report = JSON.parse((await cli('inspect', dir, '--json')).out);
+  expect(report).toMatchObject({ model_type: 'deepseek_v3', total: 208_576, active: 126_656, stored: null });
+  expect(report.memory).toEqual({
+    weights: 4 * 208_576,
+    training: 16 * 208_576,
+    reference: 4 * 208_576,
+    cachePerToken: 4 * report.cache,
+  });
+  expect((await cli('inspect', dir)).out).toContain('no weights in this folder');
+});
+
+it('names what a config asks for and is not there', async () => {
+  writeFileSync(path.join(dir, 'config.json'), JSON.stringify({ model_type: 'mixtral' }));
+  const { code, err } = await cli('inspect', dir);
+  expect(code).toBe(1);
+  expect(err).toContain('model_type "mixtral" is not supported; supported: "deepseek_v3"');
+});
+
+it.each([
+  [0, '0 B'],
+  [1023, '1023 B'],
+  [1024, '1.00 KiB'],
+  [1536 * 1024, '1.50 MiB'],
+  [123.4 * 2 ** 30, '123 GiB'],
+])('%d bytes are %s', (bytes, text) => {
+  expect(byteText(bytes)).toBe(text);
+});
