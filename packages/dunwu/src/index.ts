@@ -3,7 +3,6 @@
  */
 
 export { type DialogueFile, type DialogueRow, readDialogues } from './data/dialogues.js';
-export { readParquet } from './data/parquet.js';
 export { type WorkedDialogue, workedDialogues } from './data/worked-dialogues.js';
 export { type Calibration, calibration, type Forecast, type ReliabilityBin } from './eval/calibration.js';
 export {
@@ -106,4 +105,5 @@ export { type SftConfig, sftConfig } from './train/sft-config.js';
 export { liveTeacher, type Teacher } from './train/teacher.js';
 export { StoredTeacher, writeTeacherStore } from './train/teacher-store.js';
 export { responseValues, updateValues, type ValueOutput } from './train/value-update.js';
+export { readParquet } from './util/parquet.js';
 export { Random } from './util/random.js';

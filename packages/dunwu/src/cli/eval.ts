@@ -49,7 +49,7 @@ export function registerEval(program: Command): void {
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
     .option(
       '-t, --task <task>',
-      'a JSONL file of problems, word-problem, equation, general, or a task block (YAML or JSON, or a file with it) (default: the task of the run)',
+      'a JSONL, JSON or Parquet file of problems, word-problem, equation, general, or a task block (YAML or JSON, or a file with it) (default: the task of the run)',
     )
     .option('-n, --n <n>', `problems (default: ${DEFAULT_PROBLEMS}, or all there are)`, wholeNumber('--n', 1))
     .option('-k, --samples <k>', 'samples a problem, beside the greedy one', wholeNumber('--samples', 0), 0)

@@ -14,7 +14,7 @@ export interface ChosenTask {
 
 const FORMS =
   "--task takes word-problem, equation, general, a task block as YAML or JSON ('{type: word-problem, steps: [2, 3]}'), a file " +
-  'with one (or a recipe), or a JSONL file of problems';
+  'with one (or a recipe), or a JSONL, JSON or Parquet file of problems';
 
 /**
  * What `--task T` means: a task's name, a block, a file with a block or a recipe, or a data set; without T the task of
@@ -47,11 +47,13 @@ export async function chooseTask(given: string | undefined, run: RunOfModel | nu
   const stat = statSync(given, { throwIfNoEntry: false });
   if (stat?.isDirectory()) throw new UsageError(`--task ${given}: is a folder; ${FORMS}`);
   if (stat !== undefined) {
-    if (!/\.(ya?ml|json)$/i.test(given)) {
+    const asData = (): ChosenTask => {
       const file = path.resolve(given);
       return make({ type: 'dataset', path: file, test: file }, process.cwd(), `--task ${given}`, true);
-    }
+    };
+    if (!/\.(ya?ml|json)$/i.test(given)) return asData();
     const value = await parseYaml(readFileSync(given, 'utf8'), given);
+    if (Array.isArray(value) && /\.json$/i.test(given)) return asData();
     const block =
       typeof value === 'object' && value !== null && 'stages' in value && 'task' in value ? value.task : value;
     return make(block, path.dirname(path.resolve(given)), given);

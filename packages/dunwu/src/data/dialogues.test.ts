@@ -6,7 +6,7 @@ import { readDialogues } from './dialogues.js';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'dunwu-dialogues-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-const golden = (name: string): string => path.join(import.meta.dirname, 'testing/golden', `${name}.parquet`);
+const golden = (name: string): string => path.join(import.meta.dirname, '../util/testing/golden', `${name}.parquet`);
 
 const file = (...rows: unknown[]): string => {
   const name = path.join(folder, 'rows.jsonl');

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Message } from '../text/template.js';
 import { type JsonLine, readJsonl } from '../util/jsonl.js';
-import { readParquet } from './parquet.js';
+import { readParquet } from '../util/parquet.js';
 
 /** A conversation to be learnt from, and where it stands: `file:line`, `file:row 3` in Parquet, or a problem's id. */
 export interface DialogueRow {

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Random } from '../util/random.js';
 import { codeTestsSchema } from './code-tests.js';
@@ -250,4 +251,24 @@ describe('dataset', () => {
       /\\?"xx\\?" is no ISO 639-1 code of a language; known are aa, ab,/,
     );
   });
+});
+
+it('JSON and Parquet files hold problems too, and faults are told with their place', () => {
+  const parquet = fileURLToPath(new URL('../util/testing/golden/problems.parquet', import.meta.url));
+  const task = createDataset({ type: 'dataset', path: parquet });
+  const found = (['train', 'validation', 'test'] as const).flatMap((split) => task.fixed(split, task.size(split)));
+  expect(found).toHaveLength(32);
+  expect(found.find(({ id }) => id === 'problems:7')).toMatchObject({
+    prompt: '6 apples and 6 more?',
+    answer: '12',
+    meta: { line: 7, steps: [{ equation: '6+6=12' }] },
+  });
+  expect(found.find(({ id }) => id === 'problems:31')).toMatchObject({ answer: '\\frac{1}{2}' });
+  expect(found.find(({ id }) => id === 'problems:32')).toMatchObject({ answer: 'x^2' });
+  const rows = [{ question: '1+1?', answer: '#### 2' }, { question: '1+2?' }];
+  const file = write('set.json', JSON.stringify(rows));
+  expect(() => open(file)).toThrow(/set\.json:entry 2: neither "answer" nor "golden"/);
+  expect(all(open(write('one.json', JSON.stringify(rows.slice(0, 1)))))).toMatchObject([
+    { prompt: '1+1?', answer: '2' },
+  ]);
 });

@@ -2,8 +2,8 @@ import { basename, extname, resolve } from 'node:path';
 import { z } from 'zod';
 import { isLanguage, LANGUAGES } from '../text/language-codes.js';
 import { lastBoxed } from '../util/braces.js';
-import { readJsonl } from '../util/jsonl.js';
 import { hash32, type Random } from '../util/random.js';
+import { readRows } from '../util/rows.js';
 import { rowTests } from './code-tests.js';
 import { languagesOf } from './language.js';
 import type { Problem, Split, Task } from './problem.js';
@@ -15,7 +15,7 @@ const unknownLanguage = (code: unknown): string =>
 /** A problem set in files. Unknown keys are errors. */
 export const datasetSchema = z.strictObject({
   type: z.literal('dataset'),
-  /** JSONL, one problem a line, in GSM8K's, CMATH's or MATH's shape, or with tests for a program. */
+  /** JSONL (one problem a line), JSON (a list) or Parquet, in GSM8K's, CMATH's or MATH's shape, or with tests for a program. */
   path: z.string().min(1),
   /** A file for the test split. Without it, `path` is split 80/10/10 by a hash of the question. */
   test: z.string().min(1).optional(),
@@ -50,8 +50,26 @@ const SHAPES =
   'expected GSM8K\'s {"question": "…", "answer": "… #### 18"} or CMATH\'s {"question": "…", "golden": "18", "grade"?, "reasoning_step"?} or MATH\'s {"problem": "…", "solution": "… \\\\boxed{18}" or "answer": "18", "level"?, "type"?} ' +
   'or, for programs, {"question": "…", "language": "javascript", "entry"?: "function", "tests": [{"args": […], "expected": …}]}';
 
+/** What is read of a Parquet file. */
+const KEYS = [
+  'question',
+  'problem',
+  'answer',
+  'golden',
+  'solution',
+  'grade',
+  'reasoning_step',
+  'level',
+  'type',
+  'subject',
+  'language',
+  'entry',
+  'tolerance',
+  'tests',
+];
+
 /**
- * Problems from JSONL files: GSM8K's shape (`question`, `answer` ending in `#### x`, with `<<a=b>>` annotations) or
+ * Problems from JSONL, JSON or Parquet files: GSM8K's shape (`question`, `answer` ending in `#### x`, with `<<a=b>>` annotations) or
  * CMATH's (`question`, `golden`) or MATH's (`problem`, and `answer` or the last `\boxed{…}` of `solution`), or code
  * problems (`question`, `language`, `entry`, `tests`: code-tests.ts), which have no `answer`. `meta`: `numbers` (in the
  * question), `line`, and where the row has them `tests`, `steps` (AnnotatedStep[]), `solution` (the answer's text without
@@ -135,9 +153,9 @@ function sourceName(path: string): string {
 
 function* readProblems(path: string, idPrefix: string, source: string, language?: string): Generator<Row> {
   const read: { row: Omit<Row, 'problem'>; problem: Omit<Problem, 'language'>; language: string | undefined }[] = [];
-  for (const { value, number } of readJsonl(path)) {
+  for (const { value, number, where } of readRows(path, KEYS)) {
     const fail = (what: string): never => {
-      throw new Error(`${path}:${number}: ${what}; ${SHAPES}`);
+      throw new Error(`${where}: ${what}; ${SHAPES}`);
     };
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       return fail(`found ${value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`}`);
@@ -164,7 +182,7 @@ function* readProblems(path: string, idPrefix: string, source: string, language?
     const key = question.normalize('NFKC').toLowerCase().replace(/\s+/g, ' ').trim();
     const spoken = isCode ? undefined : row.language;
     if (spoken !== undefined && (typeof spoken !== 'string' || !isLanguage(spoken))) {
-      throw new Error(`${path}:${number}: "language": ${unknownLanguage(spoken)}`);
+      throw new Error(`${where}: "language": ${unknownLanguage(spoken)}`);
     }
     read.push({
       row: { key, order: hash32(`order:${key}`) },

@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import path from 'node:path';
-import type { JsonLine } from '../util/jsonl.js';
-import { SyncWorker } from '../util/sync-worker.js';
+import type { JsonLine } from './jsonl.js';
 import type { ParquetOutline, ParquetReply, ParquetRequest } from './parquet-worker.js';
+import { SyncWorker } from './sync-worker.js';
 
 /** What reading may take: a damaged file can ask its reader for rows without end. */
 export interface ParquetLimits {
@@ -26,7 +26,7 @@ export function* readParquet(
 ): Generator<JsonLine> {
   const absolute = path.resolve(file);
   if (!statSync(absolute, { throwIfNoEntry: false })?.isFile()) throw new Error(`${file}: no such file`);
-  const worker = new SyncWorker<ParquetRequest, ParquetReply>('data/parquet-worker', { memoryMb });
+  const worker = new SyncWorker<ParquetRequest, ParquetReply>('util/parquet-worker', { memoryMb });
   const ask = (request: ParquetRequest, bytes: number): ParquetReply => {
     const reply = worker.call(request, ms + bytes / 1000);
     if (reply.status === 'done') return reply.value;

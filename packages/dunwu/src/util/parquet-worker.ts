@@ -7,7 +7,7 @@ import {
   parquetReadObjects,
   parquetSchema,
 } from 'hyparquet';
-import { serveSync } from '../util/sync-worker.js';
+import { serveSync } from './sync-worker.js';
 
 /** Reads a file's outline, or the rows of one of its groups. */
 export type ParquetRequest =

@@ -3,8 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import * as zlib from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
-import { Random } from '../util/random.js';
 import { readParquet } from './parquet.js';
+import { Random } from './random.js';
 
 const golden = (name: string): string => path.join(import.meta.dirname, 'testing/golden', `${name}.parquet`);
 const folder = mkdtempSync(path.join(os.tmpdir(), 'dunwu-parquet-'));

@@ -1,4 +1,4 @@
-"""Writes the Parquet files that data/parquet.test.ts reads, with pyarrow, as data sets are published.
+"""Writes the Parquet files that util/parquet.test.ts and task/dataset.test.ts read, with pyarrow, as data sets are published.
 
     python make_parquet_golden.py        (pyarrow 25.0.1)
 """
@@ -28,3 +28,13 @@ for compression in ("gzip", "brotli", "zstd"):
 
 pairs["response"][4] = None
 pq.write_table(pa.table(pairs), OUT / "pairs-null.parquet", compression="none")
+
+# GSM8K's shape and MATH's in one table, as data sets are published that were put together from several.
+problems = {
+    "question": [f"{i} apples and {i} more?" for i in range(30)] + [None, None],
+    "answer": [f"{i}+{i}=<<{i}+{i}={2 * i}>>{2 * i}\n#### {2 * i}" for i in range(30)] + [None, "x^2"],
+    "problem": [None] * 30 + ["What is one half?", "What is the square of x?"],
+    "solution": [None] * 30 + [r"It is \boxed{\frac{1}{2}}.", None],
+    "split": ["train"] * 32,
+}
+pq.write_table(pa.table(problems), OUT / "problems.parquet", compression="snappy", row_group_size=10)
