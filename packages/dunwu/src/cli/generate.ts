@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { visible } from '../util/visible.js';
+import { AnswerPrinter } from './answer-printer.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
 import { realNumber, wholeNumber } from './options.js';
-import { type ResponsePart, ResponseReader } from './response-reader.js';
 
 interface GenerateFlags {
   readonly maxTokens?: number;
@@ -76,9 +75,8 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   chooseCompute();
   const model = loadModel(folder);
   requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
-  const { eos } = tokenizer.special;
-  const stop = [...new Set([...endOfTextIds(folder, model.config), ...(eos === undefined ? [] : [eos])])];
-  const printer = new Printer(tokenizer, stop, flags);
+  const stop = stopIds(tokenizer, endOfTextIds(folder, model.config));
+  const printer = new AnswerPrinter(tokenizer, { stop, raw: flags.raw === true });
   const samples = await new RolloutEngine(model).generate([{ tokens, samples: flags.n, key: 'prompt' }], {
     sampling: {
       temperature: flags.temperature,
@@ -99,6 +97,12 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     if (flags.json) process.stdout.write(`${JSON.stringify(printer.record(ids, index, reason))}\n`);
     else printer.whole(ids, index, reason);
   }
+}
+
+/** Ids that end an answer: the model's, and the tokenizer's end of text. */
+export function stopIds(tokenizer: Tokenizer, ofModel: readonly number[]): number[] {
+  const { eos } = tokenizer.special;
+  return [...new Set([...ofModel, ...(eos === undefined ? [] : [eos])])];
 }
 
 /** What is asked for, as far as the model's positions reach. */
@@ -135,82 +139,4 @@ async function standardInput(): Promise<string> {
   for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
   const text = Buffer.concat(chunks).toString('utf8');
   return text.endsWith('\n') ? text.slice(0, -1) : text; // the shell's last newline is not part of the question
-}
-
-const LABELS: Readonly<Record<ResponsePart, string>> = { thinking: 'Thinking', answer: 'Answer', other: '' };
-
-/** Prints answers: the thinking dimmed in a terminal, each part under its name. */
-class Printer {
-  readonly #tokenizer: Tokenizer;
-  readonly #stop: ReadonlySet<number>;
-  readonly #raw: boolean;
-  readonly #colour: boolean;
-  readonly #reader: ResponseReader;
-  #part: ResponsePart | null = null;
-  #written = false;
-  #lineOpen = false;
-
-  constructor(tokenizer: Tokenizer, stop: readonly number[], flags: GenerateFlags) {
-    this.#tokenizer = tokenizer;
-    this.#stop = new Set(stop);
-    this.#raw = flags.raw === true;
-    this.#colour = process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb';
-    this.#reader = new ResponseReader(tokenizer, this.#raw);
-  }
-
-  token(id: number): void {
-    if (this.#stop.has(id)) return;
-    for (const { part, text } of this.#reader.push(id)) this.#write(part, text);
-  }
-
-  end(reason: 'stop' | 'length'): void {
-    for (const { part, text } of this.#reader.end()) this.#write(part, text);
-    if (this.#lineOpen) process.stdout.write('\n');
-    this.#part = null;
-    this.#written = false;
-    this.#lineOpen = false;
-    if (reason === 'length') process.stderr.write('(cut at --max-tokens)\n');
-  }
-
-  whole(ids: readonly number[], index: number, reason: 'stop' | 'length'): void {
-    process.stdout.write(`${index === 0 ? '' : '\n'}${this.#bold(`[${index + 1}]`)}\n`);
-    for (const id of ids) this.token(id);
-    this.end(reason);
-  }
-
-  record(ids: readonly number[], index: number, reason: 'stop' | 'length'): unknown {
-    const kept = ids.filter((id) => !this.#stop.has(id));
-    const texts: Record<ResponsePart, string | null> = { thinking: null, answer: null, other: null };
-    for (const { part, text } of [...kept.flatMap((id) => this.#reader.push(id)), ...this.#reader.end()]) {
-      texts[part] = (texts[part] ?? '') + text;
-    }
-    return {
-      index,
-      response: this.#tokenizer.decode(kept),
-      thinking: texts.thinking?.trim() ?? null,
-      answer: texts.answer?.trim() ?? null,
-      reason,
-      tokens: ids.length,
-    };
-  }
-
-  #write(part: ResponsePart, text: string): void {
-    let shown = visible(text);
-    if (part !== this.#part) {
-      shown = shown.trimStart();
-      if (shown === '') return; // blanks between two parts
-      const label = LABELS[part];
-      const gap = this.#lineOpen ? '\n\n' : this.#written ? '\n' : '';
-      process.stdout.write(`${gap}${label === '' ? '' : `${this.#bold(`${label}:`)}\n`}`);
-      this.#part = part;
-    }
-    if (shown === '') return;
-    process.stdout.write(this.#colour && part === 'thinking' ? `\u001b[2m${shown}\u001b[22m` : shown);
-    this.#written = true;
-    this.#lineOpen = !shown.endsWith('\n');
-  }
-
-  #bold(text: string): string {
-    return this.#colour ? `\u001b[1m${text}\u001b[22m` : text;
-  }
 }

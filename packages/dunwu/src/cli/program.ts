@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { registerChat } from './chat.js';
 import { registerCompare } from './compare.js';
 import { registerCurate } from './curate.js';
 import { registerDoctor } from './doctor.js';
@@ -56,6 +57,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerEval(program);
   registerCompare(program, settings.parts);
   registerGenerate(program);
+  registerChat(program);
   registerInspect(program);
   registerVerify(program);
   registerLab(program);
