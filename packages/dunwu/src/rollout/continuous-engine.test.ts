@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CausalModel } from '../model/causal-model.js';
+import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
+import { ContinuousEngine, type GenerationRequest } from './continuous-engine.js';
+import { RolloutEngine } from './engine.js';
+
+const MODELS: [name: string, make: () => CausalModel][] = [
+  ['latent attention', () => tinyModel(3)],
+  ['grouped queries', () => tinyDense('qwen3', 3)],
+];
+
+describe.each(MODELS)('%s', (_name, make) => {
+  let model: CausalModel;
+  beforeAll(() => {
+    model = make();
+  });
+  afterAll(() => model.dispose());
+
+  const prompts = rows(6, 9).map((row, i) => row.slice(0, 3 + i));
+  const request = (i: number, more: Partial<GenerationRequest> = {}): GenerationRequest => ({
+    tokens: prompts[i % 6] as number[],
+    sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 8 + i },
+    seed: 5,
+    key: `r${i}`,
+    stop: [2],
+    ...more,
+  });
+  const engine = (maxRows = 4, maxTokens = 1000) => new ContinuousEngine(model, { maxRows, maxTokens });
+  /** What the engine for rollouts says to the same request alone. */
+  const alone = async (one: GenerationRequest) =>
+    (
+      await new RolloutEngine(model).generate([{ tokens: one.tokens, samples: one.samples ?? 1, key: one.key }], {
+        sampling: one.sampling,
+        seed: one.seed,
+        stop: one.stop,
+      })
+    ).map(({ tokens, reason }) => ({ tokens, reason }));
+  const plain = (generated: readonly { tokens: readonly number[]; reason: string }[]) =>
+    generated.map(({ tokens, reason }) => ({ tokens, reason }));
+
+  it('a request gets what it gets alone, whatever else is in the batch and whenever it comes', async () => {
+    const served = engine();
+    const all = Array.from({ length: 12 }, (_, i) =>
+      request(i, i % 3 === 0 ? { sampling: { temperature: 0.7, top_p: 0.9, top_k: 5, max_tokens: 10 } } : {}),
+    );
+    const answers = await Promise.all(
+      all.map(async (one, i) => {
+        for (let wait = 0; wait < 3 * i; wait++) await new Promise((resolve) => setImmediate(resolve));
+        return served.generate(one);
+      }),
+    );
+    for (const [i, one] of all.entries()) expect(plain(answers[i] ?? [])).toEqual(await alone(one));
+    expect(served.load).toEqual({ waiting: 0, active: 0 });
+  });
+
+  it('several samples of one prompt, told token by token with their log-probabilities', async () => {
+    const told: [number, number, number][] = [];
+    const one = request(1, {
+      samples: 3,
+      top: 2,
+      onToken: ({ token, logprob, top }, sample) => {
+        told.push([sample, token, logprob]);
+        expect(top).toHaveLength(2);
+        expect(top[0]?.[1]).toBeGreaterThanOrEqual(top[1]?.[1] as number);
+        expect(logprob).toBeLessThanOrEqual((top[0]?.[1] as number) + 1e-6);
+        return undefined;
+      },
+    });
+    const answers = await engine().generate(one);
+    expect(plain(answers)).toEqual(await alone({ ...one, samples: 3 }));
+    for (const [sample, { tokens, logprobs }] of answers.entries()) {
+      const own = told.filter(([s]) => s === sample);
+      expect(own.map(([, token]) => token)).toEqual(tokens);
+      expect(own.map(([, , logprob]) => logprob)).toEqual(logprobs);
+    }
+  });
+
+  it('waits for room, in the order of coming, and never holds more than it may', async () => {
+    const served = engine(2, 60);
+    const order: number[] = [];
+    let most = 0;
+    const watch = (i: number) =>
+      request(i, {
+        sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 12 },
+        stop: [],
+        onToken: () => {
+          if (!order.includes(i)) order.push(i);
+          most = Math.max(most, served.load.active);
+          return undefined;
+        },
+      });
+    await Promise.all([0, 1, 2, 3, 4, 5].map((i) => served.generate(watch(i))));
+    expect(order).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(most).toBe(2);
+  });
+
+  it('a listener ends a response; a signal takes a request out, waiting or not, and the others go on', async () => {
+    const served = engine(2);
+    const [gone, late] = [new AbortController(), new AbortController()];
+    let seen = 0;
+    const first = served.generate(request(0, { stop: [], onToken: () => ++seen === 3 }));
+    const second = served.generate(
+      request(1, { stop: [], signal: gone.signal, onToken: (_, __) => void gone.abort() }),
+    );
+    const third = served.generate(request(2, { signal: late.signal }));
+    late.abort();
+    expect((await first)[0]).toMatchObject({ reason: 'stop', tokens: { length: 3 } });
+    const [cut] = await second;
+    expect(cut?.reason).toBe('cancelled');
+    expect(cut?.tokens.length).toBeLessThan(4);
+    expect(await third).toEqual([{ tokens: [], logprobs: [], reason: 'cancelled' }]);
+    expect(plain(await served.generate(request(3)))).toEqual(await alone(request(3)));
+  });
+
+  it('a listener that throws, and a token that there is not, fail their own request alone', async () => {
+    const served = engine();
+    const bad = served.generate(
+      request(0, {
+        onToken: () => {
+          throw new Error('mine');
+        },
+      }),
+    );
+    const wrong = served.generate(request(1, { tokens: [1, 9999] }));
+    const good = served.generate(request(2));
+    await expect(bad).rejects.toThrow('mine');
+    await expect(wrong).rejects.toThrow();
+    expect(plain(await good)).toEqual(await alone(request(2)));
+    expect(served.load).toEqual({ waiting: 0, active: 0 });
+  });
+
+  it.each([
+    [{ tokens: [] }, 'the prompt is empty'],
+    [{ samples: 0 }, 'samples must be at least 1'],
+    [{ samples: 9 }, '9 samples at once are more than the 4'],
+    [{ sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 62 } }, "exceed the model's 64 positions"],
+    [{ samples: 4, sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 50 } }, 'are more than the 100'],
+  ])('%j can never be served: %s', async (more, message) => {
+    await expect(engine(4, 100).generate(request(0, more))).rejects.toThrow(message);
+  });
+});
