@@ -1,6 +1,6 @@
+import { type ResponsePart, ResponseReader } from '../text/response-reader.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { visible } from '../util/visible.js';
-import { type ResponsePart, ResponseReader } from './response-reader.js';
 
 const LABELS: Readonly<Record<ResponsePart, string>> = { thinking: 'Thinking', answer: 'Answer', other: '' };
 

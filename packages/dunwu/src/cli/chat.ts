@@ -1,6 +1,5 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
-import { AnswerPrinter } from './answer-printer.js';
 import { UsageError } from './errors.js';
 import { stopIds } from './generate.js';
 import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
@@ -60,14 +59,21 @@ Examples:
 async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [{ endOfTextIds, loadModel }, { RolloutEngine }, { Tokenizer }, { chooseCompute }, { Conversation }] =
-    await Promise.all([
-      import('../model/checkpoint.js'),
-      import('../rollout/engine.js'),
-      import('../text/tokenizer.js'),
-      import('../train/compute.js'),
-      import('./conversation.js'),
-    ]);
+  const [
+    { endOfTextIds, loadModel },
+    { RolloutEngine },
+    { Tokenizer },
+    { chooseCompute },
+    { Conversation },
+    { AnswerPrinter },
+  ] = await Promise.all([
+    import('../model/checkpoint.js'),
+    import('../rollout/engine.js'),
+    import('../text/tokenizer.js'),
+    import('../train/compute.js'),
+    import('./conversation.js'),
+    import('./answer-printer.js'),
+  ]);
   const tokenizer = Tokenizer.load(folder);
   const { user, assistant } = tokenizer.special;
   if ((user === undefined || assistant === undefined) && tokenizer.chat_template === undefined) {

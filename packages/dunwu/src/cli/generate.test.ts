@@ -3,9 +3,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { ResponseReader } from '../text/response-reader.js';
 import { encodeTagged } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { ResponseReader } from './response-reader.js';
 import { cli } from './testing/capture.js';
 import { makeTinyFolder } from './testing/tiny-folder.js';
 

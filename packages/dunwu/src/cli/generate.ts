@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { AnswerPrinter } from './answer-printer.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
 import { realNumber, wholeNumber } from './options.js';
@@ -64,12 +63,14 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   const question = prompt === '-' ? await standardInput() : prompt;
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
-  const [{ endOfTextIds, loadModel }, { RolloutEngine }, { Tokenizer }, { chooseCompute }] = await Promise.all([
-    import('../model/checkpoint.js'),
-    import('../rollout/engine.js'),
-    import('../text/tokenizer.js'),
-    import('../train/compute.js'),
-  ]);
+  const [{ endOfTextIds, loadModel }, { RolloutEngine }, { Tokenizer }, { chooseCompute }, { AnswerPrinter }] =
+    await Promise.all([
+      import('../model/checkpoint.js'),
+      import('../rollout/engine.js'),
+      import('../text/tokenizer.js'),
+      import('../train/compute.js'),
+      import('./answer-printer.js'),
+    ]);
   const tokenizer = Tokenizer.load(folder);
   const tokens = await promptTokens(tokenizer, question, flags.raw === true);
   chooseCompute();

@@ -2,11 +2,12 @@ import { UsageError } from './errors.js';
 
 /** Parsers of option values for commander. @throws UsageError that names the option, what was given and what is allowed */
 
-export function wholeNumber(option: string, least: number): (text: string) => number {
+export function wholeNumber(option: string, least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
-    throw new UsageError(`${option} ${text}: a whole number ≥ ${least} is needed`);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least && value <= most) return value;
+    const upTo = most === Number.MAX_SAFE_INTEGER ? '' : ` and ≤ ${most}`;
+    throw new UsageError(`${option} ${text}: a whole number ≥ ${least}${upTo} is needed`);
   };
 }
 

@@ -12,6 +12,7 @@ import { registerInspect } from './inspect.js';
 import { registerLab } from './lab.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
+import { registerServe } from './serve.js';
 import { registerVerify } from './verify.js';
 
 export interface ProgramSettings {
@@ -58,6 +59,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerCompare(program, settings.parts);
   registerGenerate(program);
   registerChat(program);
+  registerServe(program);
   registerInspect(program);
   registerVerify(program);
   registerLab(program);

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { cacheWidth, plainCacheWidth } from '../../model/mla.js';
+import { cacheWidth } from '../../model/causal-model.js';
+import { plainCacheWidth } from '../../model/mla.js';
 import { tinyModel } from '../../model/testing/tiny.js';
 import { parameterCount, savingsNote } from './new-model.js';
 

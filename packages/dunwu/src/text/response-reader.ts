@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../text/tokenizer.js';
+import type { Tokenizer } from './tokenizer.js';
 
 /** What a piece of a response is: inside think tags, inside answer tags, or neither. */
 export type ResponsePart = 'thinking' | 'answer' | 'other';

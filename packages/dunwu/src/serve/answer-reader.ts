@@ -1,0 +1,68 @@
+import { ResponseReader } from '../text/response-reader.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { StopStrings } from './stop-strings.js';
+
+/** A piece of a response as it is sent: of the thought, or of what is said. */
+export interface AnswerPiece {
+  readonly part: 'reasoning' | 'content';
+  readonly text: string;
+}
+
+/**
+ * Tells thought and answer of one response apart, token by token, as DeepSeek's API does (`reasoning_content`, `content`),
+ * and ends it at a stop string, which is looked for in each of the two. Tags are not part of either. `raw`: all is content.
+ */
+export class AnswerReader {
+  readonly #reader: ResponseReader;
+  readonly #stop: ReadonlySet<number>;
+  readonly #finders: Readonly<Record<AnswerPiece['part'], StopStrings>>;
+  #said = false;
+  #ended = false;
+  /** Tokens of the thought so far. */
+  reasoningTokens = 0;
+
+  constructor(
+    tokenizer: Tokenizer,
+    options: { readonly stop: readonly number[]; readonly stopStrings: readonly string[]; readonly raw?: boolean },
+  ) {
+    this.#reader = new ResponseReader(tokenizer, options.raw === true);
+    this.#stop = new Set(options.stop);
+    this.#finders = { reasoning: new StopStrings(options.stopStrings), content: new StopStrings(options.stopStrings) };
+    this.#raw = options.raw === true;
+  }
+  readonly #raw: boolean;
+
+  /** @returns what is to be sent, and whether the response ends here */
+  push(token: number): { readonly pieces: readonly AnswerPiece[]; readonly stopped: boolean } {
+    if (this.#ended || this.#stop.has(token)) return { pieces: [], stopped: this.#ended };
+    return this.#sent(this.#reader.push(token));
+  }
+
+  /** What was held back. */
+  end(): readonly AnswerPiece[] {
+    if (this.#ended) return [];
+    const { pieces, stopped } = this.#sent(this.#reader.end());
+    if (stopped) return pieces;
+    const rest = (['reasoning', 'content'] as const).map((part) => ({ part, text: this.#finders[part].end() }));
+    return [...pieces, ...rest.filter(({ text }) => text !== '')];
+  }
+
+  #sent(read: ReturnType<ResponseReader['push']>): { pieces: AnswerPiece[]; stopped: boolean } {
+    const pieces: AnswerPiece[] = [];
+    for (const { part: from, text } of read) {
+      const part = from === 'thinking' ? 'reasoning' : 'content';
+      if (part === 'reasoning') this.reasoningTokens++;
+      // Blanks between the thought and the answer belong to neither.
+      const own = part === 'content' && !this.#said && !this.#raw ? text.trimStart() : text;
+      if (own === '') continue;
+      if (part === 'content') this.#said = true;
+      const { text: shown, stopped } = this.#finders[part].push(own);
+      if (shown !== '') pieces.push({ part, text: shown });
+      if (stopped) {
+        this.#ended = true;
+        return { pieces, stopped: true };
+      }
+    }
+    return { pieces, stopped: false };
+  }
+}
