@@ -18,6 +18,7 @@ export const LAYERS = [
 
 /** Imports within a layer that are part of the design: [from, to]. */
 export const BESIDE = [
+  ['cli', 'serve'], // the command starts the server
   ['reward', 'task'], // a rule reads the problem
   ['data', 'task'], // corpora are made of problems
   ['eval', 'task'],
