@@ -22,6 +22,14 @@ export const datasetSchema = z.strictObject({
   /** What the problems' `source` says: reward weights are looked up by it. Default: the file's name, or its folder's. */
   source: z.string().min(1).optional(),
   /**
+   * What is asked: `{question}` stands for the row's own. For a model that has to be told how to answer. Rules see the whole
+   * prompt, but look for numbers and the language in the question alone.
+   */
+  template: z
+    .string()
+    .refine((text) => text.includes('{question}'), { error: 'must have {question} where the question stands' })
+    .default('{question}'),
+  /**
    * ISO 639-1 code for the rows that have no `"language"` of their own. Default: by the script of each question where
    * they are Chinese or English, else by `eld` ({@link languagesOf}).
    */
@@ -90,14 +98,14 @@ export function createDataset(input: z.input<typeof datasetSchema>, base = proce
 
   const testKeys = new Set<string>();
   if (config.test !== undefined) {
-    for (const row of readProblems(resolve(base, config.test), `${source}:test`, source, config.language)) {
+    for (const row of readProblems(resolve(base, config.test), `${source}:test`, source, config)) {
       if (testKeys.has(row.key)) counts.repeated++;
       else splits.test.push(row);
       testKeys.add(row.key);
     }
   }
   const seen = new Set<string>();
-  for (const row of readProblems(resolve(base, config.path), source, source, config.language)) {
+  for (const row of readProblems(resolve(base, config.path), source, source, config)) {
     if (testKeys.has(row.key)) {
       counts.inTest++;
       continue;
@@ -151,7 +159,12 @@ function sourceName(path: string): string {
   return /^(train|test|validation|valid|dev|data)$/i.test(name) && folder !== '' ? folder : name;
 }
 
-function* readProblems(path: string, idPrefix: string, source: string, language?: string): Generator<Row> {
+function* readProblems(
+  path: string,
+  idPrefix: string,
+  source: string,
+  { language, template }: Pick<DatasetConfig, 'language' | 'template'>,
+): Generator<Row> {
   const read: { row: Omit<Row, 'problem'>; problem: Omit<Problem, 'language'>; language: string | undefined }[] = [];
   for (const { value, number, where } of readRows(path, KEYS)) {
     const fail = (what: string): never => {
@@ -200,7 +213,8 @@ function* readProblems(path: string, idPrefix: string, source: string, language?
   const open = read.filter((each) => each.language === undefined);
   const told = languagesOf(open.map(({ problem }) => problem.prompt)).values();
   for (const { row, problem, language } of read) {
-    yield { ...row, problem: { ...problem, language: language ?? (told.next().value as string) } };
+    const prompt = template.replaceAll('{question}', () => problem.prompt);
+    yield { ...row, problem: { ...problem, prompt, language: language ?? (told.next().value as string) } };
   }
 }
 
