@@ -274,7 +274,10 @@ it('JSON and Parquet files hold problems too, and faults are told with their pla
 });
 
 it('a template is put around each question; numbers and language are those of the question', () => {
-  const file = write('told.jsonl', `${JSON.stringify({ question: '小明有7个$&苹果，吃了2个？', answer: '7-2=5\n#### 5' })}\n`);
+  const file = write(
+    'told.jsonl',
+    `${JSON.stringify({ question: '小明有7个$&苹果，吃了2个？', answer: '7-2=5\n#### 5' })}\n`,
+  );
   const [problem] = all(open(file, { template: 'Answer in 3 steps.\n{question} Think first.' }));
   expect(problem).toMatchObject({
     prompt: 'Answer in 3 steps.\n小明有7个$&苹果，吃了2个？ Think first.',
