@@ -20,6 +20,23 @@ const student = z
     if (value.new !== undefined) checkModelShape(value.new, ['new'], context);
   });
 
+/** Of `samples`, where no teacher is asked: a new student says whose tokenizer it has. */
+const studentOfSamples = z
+  .strictObject({
+    model: stageName.optional(),
+    new: deepseekV3Shape.optional(),
+    /** With `new`: the stage whose tokenizer it has, the teacher's as a rule. */
+    tokenizer: stageName.optional(),
+  })
+  .superRefine((value, context) => {
+    const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
+    if (value.model === undefined && value.new === undefined) issue('model', 'is missing: give model, or new');
+    if (value.model !== undefined && value.new !== undefined) issue('new', 'and model exclude each other: give one');
+    if (value.new !== undefined && value.tokenizer === undefined) issue('tokenizer', 'is missing: new needs it');
+    if (value.new === undefined && value.tokenizer !== undefined) issue('tokenizer', 'belongs to new alone');
+    if (value.new !== undefined) checkModelShape(value.new, ['new'], context);
+  });
+
 /** The stage whose model is learnt from. It has the student's tokenizer. */
 const teacher = stageName;
 
@@ -27,7 +44,7 @@ export const schema = z.discriminatedUnion('method', [
   /** Fine-tuning on what the teacher said: the dialogues in `data`. Tokenizers may differ, so the teacher is not asked. */
   sftConfig.safeExtend({
     method: z.literal('samples'),
-    student: z.strictObject({ model: stageName }),
+    student: studentOfSamples,
     data: dialogueDataList,
   }),
   /** The teacher's distributions on the rows of `data`. */
@@ -64,5 +81,6 @@ export type DistillStage = z.output<typeof schema>;
 export const references = (config: DistillStage): string[] => [
   ...('teacher' in config ? [config.teacher] : []),
   ...(config.student.model === undefined ? [] : [config.student.model]),
+  ...('tokenizer' in config.student && config.student.tokenizer !== undefined ? [config.student.tokenizer] : []),
   ...('data' in config ? dataReferences(config.data) : []),
 ];

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { readConfig } from '../../model/config.js';
 import { runStages } from '../testing/stage-run.js';
 import { schema } from './distill.schema.js';
@@ -74,6 +75,7 @@ describe('a run', () => {
     for (const [name, stage] of [
       ['live', `method: distribution, teacher: big, student: { model: other }, ${ROWS}`],
       ['samples', `method: samples, student: { model: other }, ${ROWS}`],
+      ['samples-new', `method: samples, student: { new: ${SHAPE}, tokenizer: big }, ${ROWS}`],
       [
         'on-policy',
         `method: on-policy, teacher: big, student: { model: other }, steps: 2, questions_per_step: 2, sampling: { max_tokens: 8 }, ${OPTIMIZER}`,
@@ -84,7 +86,8 @@ describe('a run', () => {
       expect([name, status]).toEqual([name, 'done']);
       expect(stages[2]?.tokens).toBeGreaterThan(0);
       const last = Object.fromEntries(timeless(out).at(-1) ?? []);
-      expect('divergence' in last).toBe(name !== 'samples');
+      expect('divergence' in last).toBe(!name.startsWith('samples'));
+      if (name === 'samples-new') expect(readConfig(path.join(out, 'models/small')).hidden_size).toBe(8);
       expect(readFileSync(path.join(out, 'samples/small.jsonl'), 'utf8').length > 0).toBe(name === 'on-policy');
     }
   });
@@ -99,6 +102,25 @@ describe('a run', () => {
       /student and teacher \(big\) do not share a vocabulary.*token 26\d is ".*" in the one and ".*" in the other/,
     );
   });
+});
+
+test('a new student of samples says whose tokenizer it has', () => {
+  const faults = (student: object) =>
+    schema
+      .safeParse({
+        method: 'samples',
+        student,
+        data: [{ stage: 'd' }],
+        epochs: 1,
+        packing: { batch: 1, time: 8 },
+        optimizer: { kind: 'adamw', learning_rate: 0.1 },
+      })
+      .error?.issues.map(({ path: at, message }) => `${at.join('.')}: ${message}`);
+  expect(faults({})).toEqual(['student.model: is missing: give model, or new']);
+  expect(faults({ model: 'a', tokenizer: 'b' })).toEqual(['student.tokenizer: belongs to new alone']);
+  const { new: shape } = parse(`new: ${SHAPE}`) as { new: object };
+  expect(faults({ new: shape })).toEqual(['student.tokenizer: is missing: new needs it']);
+  expect(faults({ new: shape, tokenizer: 'big' })).toBeUndefined();
 });
 
 test('what a method cannot use is refused by name', () => {

@@ -59,11 +59,19 @@ function makeStudent(ctx: StageContext, config: DistillStage): { student: Causal
     const folder = modelOf(ctx, model);
     return { student: loadModel(folder), folder };
   }
-  if (!('new' in config.student) || config.student.new === undefined || !('teacher' in config)) {
+  if (config.student.new === undefined) {
     throw new Error('student: there is neither a model nor the shape of a new one');
   }
-  const folder = modelOf(ctx, config.teacher);
+  const folder =
+    config.method === 'samples' ? tokenizerOf(ctx, config.student.tokenizer) : modelOf(ctx, config.teacher);
   return { student: newModel(ctx, config.student.new, Tokenizer.load(folder), 'student.new'), folder };
+}
+
+/** The tokenizer's folder or file that an earlier stage left. @throws Error when it left none */
+function tokenizerOf(ctx: StageContext, stage: string | undefined): string {
+  const { tokenizer } = stage === undefined ? {} : ctx.artefact(stage);
+  if (tokenizer === undefined) throw new Error(`stage '${stage}' left no tokenizer`);
+  return tokenizer;
 }
 
 function learn(ctx: StageContext, config: DistillStage, student: CausalModel, folder: string): Promise<Learnt> {
