@@ -50,6 +50,12 @@ test('beyond this machine only with a token', async () => {
   );
 });
 
+test('an empty token is refused', async () => {
+  const { code, err } = await cli('serve', dir, '--host', '0.0.0.0', '--token', '');
+  expect(code).toBe(2);
+  expect(err).toContain('--token: is empty');
+});
+
 test('a port that is taken, an origin that is none', async () => {
   const other = createServer();
   const port = await new Promise<number>((resolve) => {

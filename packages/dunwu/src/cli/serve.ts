@@ -69,6 +69,8 @@ function collect(value: string, before: readonly string[]): string[] {
 
 async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   const token = flags.token ?? (process.env.DUNWU_TOKEN === '' ? undefined : process.env.DUNWU_TOKEN);
+  if (token === '')
+    throw new UsageError('--token: is empty: anybody could use the model; give a text, or leave it out');
   const local = LOOPBACK.includes(flags.host);
   if (!local && token === undefined) {
     throw new UsageError(

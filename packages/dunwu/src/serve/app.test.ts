@@ -252,6 +252,11 @@ describe('who may ask', () => {
     expect((await known.models.list()).data).toHaveLength(1);
   });
 
+  test("an empty token is nobody's key", async () => {
+    const { url } = await run({ token: '' });
+    expect((await raw(url, ask('a'))).status).toBe(401);
+  });
+
   test('no page of another site, by its origin or by a name that points here', async () => {
     const { url } = await run({ origins: ['http://localhost:3000'] });
     expect((await raw(url, ask('a'), { Origin: 'https://evil.example' })).status).toBe(403);

@@ -98,7 +98,7 @@ function guard(c: Context, { hosts, origins, token }: ServerSettings): void {
   if (token === undefined) return;
   const given = /^Bearer (.+)$/.exec(c.req.header('authorization') ?? '')?.[1] ?? '';
   const [mine, theirs] = [Buffer.from(token), Buffer.from(given)];
-  if (mine.length !== theirs.length || !timingSafeEqual(mine, theirs)) {
+  if (given === '' || mine.length !== theirs.length || !timingSafeEqual(mine, theirs)) {
     throw new ApiError(401, 'the token is missing or wrong: Authorization: Bearer …', { code: 'invalid_api_key' });
   }
 }
