@@ -46,7 +46,7 @@ export function registerServe(program: Command): void {
     .option('--rows <n>', 'sequences decoded side by side', wholeNumber('--rows', 1, 4096), 64)
     .option(
       '--cache-tokens <n>',
-      'tokens that all of them may hold together: bounds memory (default: 8 full sequences)',
+      'tokens that all of them may hold together (default: 8 full sequences)',
       wholeNumber('--cache-tokens', 1),
     )
     .option('--queue <n>', 'requests that may wait for room', wholeNumber('--queue', 0), 256)
