@@ -1,15 +1,12 @@
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { UsageError } from './errors.js';
-import { stopIds } from './generate.js';
-import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
-import { realNumber, wholeNumber } from './options.js';
+import { findModel, requireTokenizer } from './model-folder.js';
+import { openModel } from './open-model.js';
+import { type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
 
-interface ChatFlags {
+interface ChatFlags extends SamplingFlags {
   readonly maxTokens: number;
-  readonly temperature: number;
-  readonly topP: number;
-  readonly topK: number;
   readonly seed: number;
   readonly system?: string;
 }
@@ -22,7 +19,7 @@ Ctrl-C ends an answer, Ctrl-D the conversation.`;
 
 /** `dunwu chat MODEL`: a conversation in the terminal. */
 export function registerChat(program: Command): void {
-  program
+  const command = program
     .command('chat')
     .summary('talk with a model in the terminal')
     .description(
@@ -31,15 +28,8 @@ export function registerChat(program: Command): void {
         'are forgotten, and that is said. In a pipe each line is a question.',
     )
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
-    .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024)
-    .option('--temperature <x>', '0 takes the most likely token each time', realNumber('--temperature', 0), 0.6)
-    .option(
-      '--top-p <x>',
-      'draw among the likeliest tokens that reach this share',
-      realNumber('--top-p', 0, 1, true),
-      0.95,
-    )
-    .option('--top-k <n>', 'draw among the n likeliest tokens; 0 means all', wholeNumber('--top-k', 0), 0)
+    .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024);
+  samplingOptions(command)
     .option('--seed <n>', 'seed of the draws: the same questions get the same answers', wholeNumber('--seed', 0), 1)
     .option('--system <text>', "the system's message")
     .addHelpText(
@@ -59,32 +49,20 @@ Examples:
 async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [
-    { endOfTextIds, loadModel },
-    { RolloutEngine },
-    { Tokenizer },
-    { chooseCompute },
-    { Conversation },
-    { AnswerPrinter },
-  ] = await Promise.all([
-    import('../model/checkpoint.js'),
+  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { Conversation }, { AnswerPrinter }] = await Promise.all([
+    openModel(folder),
     import('../rollout/engine.js'),
-    import('../text/tokenizer.js'),
-    import('../train/compute.js'),
     import('./conversation.js'),
     import('./answer-printer.js'),
   ]);
-  const tokenizer = Tokenizer.load(folder);
   const { user, assistant } = tokenizer.special;
   if ((user === undefined || assistant === undefined) && tokenizer.chat_template === undefined) {
     throw new UsageError(
       `${tokenizer.path}: has neither role tokens nor a chat template: a base model cannot chat; see dunwu generate --raw`,
     );
   }
-  chooseCompute();
-  const model = loadModel(folder);
-  requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
-  const stop = stopIds(tokenizer, endOfTextIds(folder, model.config));
+  const model = load();
+  const stop = stopIds(model.config);
   const engine = new RolloutEngine(model);
   const conversation = new Conversation(tokenizer);
   if (flags.system !== undefined) conversation.system = flags.system;

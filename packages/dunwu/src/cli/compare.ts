@@ -3,6 +3,7 @@ import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { UsageError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/fs.js';
+import { collect } from './options.js';
 import type { RecipeParts } from './run.js';
 
 interface CompareFlags {
@@ -112,8 +113,4 @@ function threshold(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new UsageError(`--threshold ${text}: a number is needed`);
   return value;
-}
-
-function collect(value: string, before: readonly string[] = []): string[] {
-  return [...before, value];
 }

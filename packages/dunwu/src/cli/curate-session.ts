@@ -85,16 +85,11 @@ class Session {
         case 'a':
           this.#decide(candidate, { decision: 'accept' }, seen);
           return true;
-        case 'w': {
-          const reason = await this.#reason();
-          if (reason === null) break;
-          this.#decide(candidate, { decision: 'accept', reason }, seen);
-          return true;
-        }
+        case 'w':
         case 'r': {
           const reason = await this.#reason();
           if (reason === null) break;
-          this.#decide(candidate, { decision: 'reject', reason }, seen);
+          this.#decide(candidate, { decision: key === 'w' ? 'accept' : 'reject', reason }, seen);
           return true;
         }
         case 'e': {

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CurationQueue } from '../pipeline/curation/queue.js';
 import type { RewardProgram } from '../reward/program.js';
 import { UsageError } from './errors.js';
-import { wholeNumber } from './options.js';
+import { collect, wholeNumber } from './options.js';
 import type { Input } from './terminal-input.js';
 
 export interface CurateFlags {
@@ -61,10 +61,6 @@ Examples:
     .action((run: string, flags: CurateFlags) =>
       curateCommand(run, flags, { input: process.stdin, output: process.stdout, env: process.env }),
     );
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
 }
 
 /** @throws UsageError when the folder is no run, or the stage has no candidates */

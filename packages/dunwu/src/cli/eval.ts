@@ -9,7 +9,8 @@ import { errorText, UsageError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/fs.js';
 import { EXIT } from './errors.js';
 import { interruption } from './interrupt.js';
-import { findModel, type RunOfModel, requireTokenizer, requireVocabulary } from './model-folder.js';
+import { findModel, type RunOfModel, requireTokenizer } from './model-folder.js';
+import { openModel } from './open-model.js';
 import { realNumber, wholeNumber } from './options.js';
 import { type ChosenTask, chooseTask } from './task-argument.js';
 
@@ -104,17 +105,12 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
   requireTokenizer(folder, 'a model answers problems through its tokenizer');
   const chosen = await chooseTask(flags.task, run);
   const problems = heldOut(chosen, flags);
-  const [evaluation, { loadModel }, { Tokenizer }, { chooseCompute }, { createProgress }] = await Promise.all([
+  const [evaluation, { tokenizer, load }, { createProgress }] = await Promise.all([
     import('../eval/evaluate.js'),
-    import('../model/checkpoint.js'),
-    import('../text/tokenizer.js'),
-    import('../train/compute.js'),
+    openModel(folder),
     import('../util/progress.js'),
   ]);
-  const tokenizer = Tokenizer.load(folder);
-  chooseCompute();
-  const model = loadModel(folder);
-  requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
+  const model = load();
   const prompts = problems.map((problem) => evaluation.evaluationPrompt(tokenizer, problem, flags));
   const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
   const maxTokens = longestResponse(flags.maxTokens, run, model.config.max_position_embeddings, longest);

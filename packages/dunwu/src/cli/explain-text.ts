@@ -1,3 +1,4 @@
+import { textTable } from '../util/text-table.js';
 import { textWidth } from '../util/text-width.js';
 import { plainVisible } from '../util/visible.js';
 import { explanationOf, placeLine } from './explain-lines.js';
@@ -83,16 +84,7 @@ function paintRows(
 /** Rows with their cells under each other; the columns in `right` end together. */
 function aligned(rows: readonly (readonly string[])[], right: readonly number[]): string[] {
   const cells = rows.map((row) => row.map((cell) => plainVisible(cell.replace(/\s+/g, ' '))));
-  const widths = (cells[0] ?? []).map((_, i) => Math.max(...cells.map((row) => textWidth(row[i] ?? ''))));
-  return cells.map((row) =>
-    row
-      .map((cell, i) => {
-        const space = ' '.repeat((widths[i] ?? 0) - textWidth(cell));
-        return right.includes(i) ? space + cell : cell + space;
-      })
-      .join('  ')
-      .trimEnd(),
-  );
+  return textTable(cells, (column) => !right.includes(column));
 }
 
 /** One character as it is shown, with its place in the response. */

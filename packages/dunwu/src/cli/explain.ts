@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { EXIT, UsageError } from './errors.js';
 import type { PickFlags } from './explain-sample.js';
 import type { ExplainLanguage } from './explain-words.js';
-import { wholeNumber } from './options.js';
+import { collect, wholeNumber } from './options.js';
 
 interface ExplainFlags extends PickFlags {
   readonly rules?: string;
@@ -56,10 +56,6 @@ Examples:
   dunwu score outputs.jsonl --full --json | tail -n 1 | dunwu explain -`,
     )
     .action(explainCommand);
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
 }
 
 async function explainCommand(reference: string, stage: string | undefined, flags: ExplainFlags): Promise<void> {

@@ -1,14 +1,12 @@
 import type { Command } from 'commander';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { UsageError } from './errors.js';
-import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
-import { realNumber, wholeNumber } from './options.js';
+import { findModel, requireTokenizer } from './model-folder.js';
+import { openModel } from './open-model.js';
+import { type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
 
-interface GenerateFlags {
+interface GenerateFlags extends SamplingFlags {
   readonly maxTokens?: number;
-  readonly temperature: number;
-  readonly topP: number;
-  readonly topK: number;
   readonly seed: number;
   readonly n: number;
   readonly raw?: boolean;
@@ -19,7 +17,7 @@ const DEFAULT_TOKENS = 512;
 
 /** `dunwu generate MODEL PROMPT`: lets a model answer. */
 export function registerGenerate(program: Command): void {
-  program
+  const command = program
     .command('generate')
     .summary("print a model's answer to a prompt")
     .description(
@@ -32,15 +30,8 @@ export function registerGenerate(program: Command): void {
       '--max-tokens <n>',
       `longest answer (default: ${DEFAULT_TOKENS}, or what fits)`,
       wholeNumber('--max-tokens', 1),
-    )
-    .option('--temperature <x>', '0 takes the most likely token each time', realNumber('--temperature', 0), 0.6)
-    .option(
-      '--top-p <x>',
-      'draw among the likeliest tokens that reach this share',
-      realNumber('--top-p', 0, 1, true),
-      0.95,
-    )
-    .option('--top-k <n>', 'draw among the n likeliest tokens; 0 means all', wholeNumber('--top-k', 0), 0)
+    );
+  samplingOptions(command)
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
     .option('--raw', 'go on with the prompt as plain text, without the template (tags in it are tokens)')
@@ -63,20 +54,14 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   const question = prompt === '-' ? await standardInput() : prompt;
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
-  const [{ endOfTextIds, loadModel }, { RolloutEngine }, { Tokenizer }, { chooseCompute }, { AnswerPrinter }] =
-    await Promise.all([
-      import('../model/checkpoint.js'),
-      import('../rollout/engine.js'),
-      import('../text/tokenizer.js'),
-      import('../train/compute.js'),
-      import('./answer-printer.js'),
-    ]);
-  const tokenizer = Tokenizer.load(folder);
+  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { AnswerPrinter }] = await Promise.all([
+    openModel(folder),
+    import('../rollout/engine.js'),
+    import('./answer-printer.js'),
+  ]);
   const tokens = await promptTokens(tokenizer, question, flags.raw === true);
-  chooseCompute();
-  const model = loadModel(folder);
-  requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
-  const stop = stopIds(tokenizer, endOfTextIds(folder, model.config));
+  const model = load();
+  const stop = stopIds(model.config);
   const printer = new AnswerPrinter(tokenizer, { stop, raw: flags.raw === true });
   const samples = await new RolloutEngine(model).generate([{ tokens, samples: flags.n, key: 'prompt' }], {
     sampling: {
@@ -98,12 +83,6 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     if (flags.json) process.stdout.write(`${JSON.stringify(printer.record(ids, index, reason))}\n`);
     else printer.whole(ids, index, reason);
   }
-}
-
-/** Ids that end an answer: the model's, and the tokenizer's end of text. */
-export function stopIds(tokenizer: Tokenizer, ofModel: readonly number[]): number[] {
-  const { eos } = tokenizer.special;
-  return [...new Set([...ofModel, ...(eos === undefined ? [] : [eos])])];
 }
 
 /** What is asked for, as far as the model's positions reach. */

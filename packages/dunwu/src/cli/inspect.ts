@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { ModelConfig } from '../model/config.js';
 import type { ModelMemory, ModelSize } from '../model/size.js';
-import { textWidth } from '../util/text-width.js';
+import { textTable } from '../util/text-table.js';
 
 interface InspectFlags {
   readonly json?: boolean;
@@ -136,23 +136,8 @@ export function inspectText(
     ],
   ];
   const head = `${folder}: ${config.model_type}, ${layers} layers of width ${hidden}, vocabulary ${count(vocabulary)}, ${count(most)} positions`;
-  return [head, '', ...aligned(rows), '', ...facts.map(([name, text]) => `${(name as string).padEnd(12)}${text}`)].join(
-    '\n',
-  );
-}
-
-/** The first column to the left, the others to the right. */
-function aligned(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => textWidth(row[i] ?? ''))));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => {
-        const space = ' '.repeat((widths[i] ?? 0) - textWidth(cell));
-        return i === 0 ? `  ${cell}${space}` : `  ${space}${cell}`;
-      })
-      .join('')
-      .trimEnd(),
-  );
+  const table = textTable(rows, (column) => column === 0).map((line) => `  ${line}`);
+  return [head, '', ...table, '', ...facts.map(([name, text]) => `${(name as string).padEnd(12)}${text}`)].join('\n');
 }
 
 /** 1.9 GiB; whole numbers below a KiB. */

@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander';
 import type { HackReport, HackResult } from '../reward/hacks.js';
 import type { RewardProgramConfig } from '../reward/program.js';
-import { textWidth } from '../util/text-width.js';
+import { textTable } from '../util/text-table.js';
 import { plainVisible } from '../util/visible.js';
 import { EXIT, UsageError } from './errors.js';
+import { collect } from './options.js';
 
 interface HacksFlags {
   readonly recipe?: string;
@@ -47,10 +48,6 @@ Examples:
   dunwu lab hacks --json | jq '.results[] | select(.wins) | .response'`,
     )
     .action(hacksCommand);
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
 }
 
 async function hacksCommand(flags: HacksFlags): Promise<void> {
@@ -149,7 +146,8 @@ export function hacksText(config: RewardProgramConfig, { results, unjudged }: Ha
     const { hack, trace, bar, deserves, right } = closest;
     return [hack, where, points(trace.total), points(bar), deserves, points(right), verdict];
   });
-  const table = columns([['hack', all ? 'problem' : 'problems', 'points', 'at most', '', 'right', ''], ...rows]);
+  const head = ['hack', all ? 'problem' : 'problems', 'points', 'at most', '', 'right', ''];
+  const table = textTable([head, ...rows], (column) => ![2, 3, 5].includes(column)).join('\n');
   const winners = results.filter(({ wins }) => wins);
   const blocks = [`Rules: ${rulesText(config)}`, table];
   if (unjudged.length > 0) {
@@ -191,14 +189,4 @@ function rulesText({ rules, sources = {} }: RewardProgramConfig): string {
       .map(([name, entry]) => `${name} ${typeof entry === 'number' ? entry : (entry.weight ?? 1)}`)
       .join(', ');
   return [table(rules), ...Object.entries(sources).map(([source, own]) => `${source}: ${table(own)}`)].join('; ');
-}
-
-/** Cells under each other; the third, fourth and sixth column are numbers. */
-function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => textWidth(row[i] ?? ''))));
-  const padded = (cell: string, i: number): string => {
-    const space = ' '.repeat((widths[i] ?? 0) - textWidth(cell));
-    return [2, 3, 5].includes(i) ? space + cell : cell + space;
-  };
-  return rows.map((row) => row.map(padded).join('  ').trimEnd()).join('\n');
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { KlLabRow, KlLabSettings } from '../objective/kl-lab.js';
 import { UsageError } from '../util/errors.js';
 import { writeFileAtomic } from '../util/fs.js';
+import { textTable } from '../util/text-table.js';
 import { registerLabHacks } from './lab-hacks.js';
 import { realNumber, wholeNumber } from './options.js';
 
@@ -126,11 +127,8 @@ export function klLabText(settings: KlLabSettings, rows: readonly KlLabRow[]): s
         ratio(gradient.norm),
         ratio(gradient.noise),
       ]);
-      const widths = HEAD.map((head, i) => Math.max(head.length, ...cells.map((row) => (row[i] ?? '').length)));
-      const lines = [HEAD, ...cells].map((row) =>
-        row.map((cell, i) => (i === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
-      );
-      blocks.push(`KL(π_θ ‖ π_ref) = ${kl}, ${from}\n${lines.map((line) => `  ${line.trimEnd()}`).join('\n')}`);
+      const lines = textTable([HEAD, ...cells], (column) => column === 0);
+      blocks.push(`KL(π_θ ‖ π_ref) = ${kl}, ${from}\n${lines.map((line) => `  ${line}`).join('\n')}`);
     }
   }
   return blocks.join('\n\n');

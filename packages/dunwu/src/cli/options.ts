@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import { UsageError } from './errors.js';
 
 /** Parsers of option values for commander. @throws UsageError that names the option, what was given and what is allowed */
@@ -26,4 +27,29 @@ export function realNumber(
     const upper = high === Number.POSITIVE_INFINITY ? '' : ` and ≤ ${high}`;
     throw new UsageError(`${option} ${text}: a number ${open ? '>' : '≥'} ${low}${upper} is needed`);
   };
+}
+
+/** The values of a repeatable option, in the order given. */
+export function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}
+
+/** How a command that lets a model speak draws its tokens. */
+export interface SamplingFlags {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+}
+
+/** Adds the options of {@link SamplingFlags}. */
+export function samplingOptions(command: Command): Command {
+  return command
+    .option('--temperature <x>', '0 takes the most likely token each time', realNumber('--temperature', 0), 0.6)
+    .option(
+      '--top-p <x>',
+      'draw among the likeliest tokens that reach this share',
+      realNumber('--top-p', 0, 1, true),
+      0.95,
+    )
+    .option('--top-k <n>', 'draw among the n likeliest tokens; 0 means all', wholeNumber('--top-k', 0), 0);
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { StageKind } from '../pipeline/stage.js';
 import { EXIT, UsageError } from './errors.js';
+import { collect } from './options.js';
 
 interface RunFlags {
   readonly out?: string;
@@ -80,10 +81,6 @@ async function runCommand(file: string, flags: RunFlags, parts: () => Promise<Re
   } finally {
     stop.dispose();
   }
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
 }
 
 function wholeNumber(text: string): number {

@@ -8,6 +8,7 @@ import type { Problem } from '../task/problem.js';
 import { isLanguage, LANGUAGES } from '../text/language-codes.js';
 import { lastBoxed } from '../util/braces.js';
 import { UsageError } from '../util/errors.js';
+import { textTable } from '../util/text-table.js';
 import { visible } from '../util/visible.js';
 
 /** One response to judge, with its place in the input. */
@@ -213,10 +214,7 @@ export class ScoreSummary {
       const counts = columns.map((status) => String(statuses.get(status) ?? 0));
       rows.push([name, ...counts, (points / this.#responses).toFixed(4)]);
     }
-    const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-    const table = rows.map((row) =>
-      row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
-    );
+    const table = textTable(rows, (column) => column === 0);
     const mean = (this.#total / this.#responses).toFixed(4);
     return [...table, `${this.#responses} responses, mean total ${mean}`].join('\n');
   }

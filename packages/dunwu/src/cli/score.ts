@@ -6,6 +6,7 @@ import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { errorCode } from '../util/errors.js';
 import { EXIT, UsageError } from './errors.js';
+import { collect } from './options.js';
 
 export interface ScoreFlags {
   readonly rules: string;
@@ -72,10 +73,6 @@ Examples:
         errors: process.stderr,
       });
     });
-}
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
 }
 
 async function openInput(file: string): Promise<AsyncIterable<Uint8Array>> {

@@ -3,9 +3,9 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { errorCode } from '../util/errors.js';
 import { UsageError } from './errors.js';
-import { stopIds } from './generate.js';
-import { findModel, requireTokenizer, requireVocabulary } from './model-folder.js';
-import { wholeNumber } from './options.js';
+import { findModel, requireTokenizer } from './model-folder.js';
+import { openModel } from './open-model.js';
+import { collect, wholeNumber } from './options.js';
 
 interface ServeFlags {
   readonly port: number;
@@ -63,10 +63,6 @@ Examples:
     .action(serveCommand);
 }
 
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value];
-}
-
 async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   const token = flags.token ?? (process.env.DUNWU_TOKEN === '' ? undefined : process.env.DUNWU_TOKEN);
   if (token === '')
@@ -83,31 +79,19 @@ async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   }
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [
-    { endOfTextIds, loadModel },
-    { ContinuousEngine },
-    { Tokenizer },
-    { chooseCompute },
-    { createApp },
-    { serve },
-  ] = await Promise.all([
-    import('../model/checkpoint.js'),
+  const [{ tokenizer, load, stopIds }, { ContinuousEngine }, { createApp }, { serve }] = await Promise.all([
+    openModel(folder),
     import('../rollout/continuous-engine.js'),
-    import('../text/tokenizer.js'),
-    import('../train/compute.js'),
     import('../serve/app.js'),
     import('@hono/node-server'),
   ]);
-  const tokenizer = Tokenizer.load(folder);
-  chooseCompute();
-  const model = loadModel(folder);
-  requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
+  const model = load();
   const positions = model.config.max_position_embeddings;
   const engine = new ContinuousEngine(model, { maxRows: flags.rows, maxTokens: flags.cacheTokens ?? 8 * positions });
   const name = flags.name ?? path.basename(path.resolve(folder));
   const app = createApp(
     engine,
-    { name, tokenizer, stop: stopIds(tokenizer, endOfTextIds(folder, model.config)), positions },
+    { name, tokenizer, stop: stopIds(model.config), positions },
     {
       ...(token === undefined ? {} : { token }),
       // On this machine alone only names of this machine are answered, so that no web page can make its own name point here.

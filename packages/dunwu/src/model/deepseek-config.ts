@@ -1,15 +1,11 @@
 import { z } from 'zod';
-import { ropeFaults, ropeParameters, ropeSettings } from './rope-config.js';
+import { ropeFaults, ropeSettings } from './rope-config.js';
+import { describingKeys, informational, positive, sharedKeys } from './shared-config.js';
 
 /**
  * `config.json` of the DeepSeek families with Hugging Face's own key names. What a key asks for is either done exactly or
  * refused by name; nothing is approximated and no key is ignored that would change a result.
  */
-
-const positive = z.number().int().positive();
-
-/** Keys that describe files, training or other programs' settings and do not change what the network computes. */
-const informational = z.unknown().optional();
 
 /** null as in DeepSeek-V2-Lite: no groups. */
 const groups = positive
@@ -45,37 +41,21 @@ const shared = {
   qk_rope_head_dim: positive,
   v_head_dim: positive,
   max_position_embeddings: positive.default(4096),
-  initializer_range: z.number().nonnegative().default(0.02),
-  rms_norm_eps: z.number().positive().default(1e-6),
-  rope_theta: z.number().positive().optional(),
-  rope_scaling: ropeParameters.nullish(),
-  rope_parameters: ropeParameters.nullish(),
-  tie_word_embeddings: z.boolean().default(false),
+  ...sharedKeys,
   attention_bias: z.boolean().default(false),
-  hidden_act: z.literal('silu').default('silu'),
-  bos_token_id: z.number().int().nullish(),
-  eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
-  pad_token_id: z.number().int().nullish(),
-  attention_dropout: z.literal(0).default(0),
   moe_layer_freq: z.literal(1).optional(),
   /** Modules for multi-token prediction that follow the model in its checkpoint. They do not change what it computes. */
   num_nextn_predict_layers: z.number().int().nonnegative().optional(),
   num_mtp_layers: z.number().int().nonnegative().optional(),
   qk_head_dim: positive.optional(),
   head_dim: positive.optional(),
-  architectures: informational,
-  auto_map: informational,
-  dtype: informational,
-  torch_dtype: informational,
-  transformers_version: informational,
-  use_cache: informational,
+  ...describingKeys,
   pretraining_tp: informational,
   ep_size: informational,
   aux_loss_alpha: informational,
   seq_aux: informational,
   output_router_logits: informational,
   router_aux_loss_coef: informational,
-  _name_or_path: informational,
 };
 
 const deepseekV3Object = z.strictObject({

@@ -1,15 +1,11 @@
 import { z } from 'zod';
-import { ropeFaults, ropeParameters } from './rope-config.js';
+import { ropeFaults } from './rope-config.js';
+import { describingKeys, informational, positive, sharedKeys } from './shared-config.js';
 
 /**
  * `config.json` of the dense families with grouped-query attention (Llama, Qwen2, Qwen3), with Hugging Face's own key
  * names. What a key asks for is either done exactly or refused by name.
  */
-
-const positive = z.number().int().positive();
-
-/** Keys that describe files, training or other programs' settings and do not change what the network computes. */
-const informational = z.unknown().optional();
 
 const shared = {
   vocab_size: positive,
@@ -21,31 +17,15 @@ const shared = {
   num_key_value_heads: positive.nullish(),
   head_dim: positive.nullish(),
   max_position_embeddings: positive,
-  initializer_range: z.number().nonnegative().default(0.02),
-  rms_norm_eps: z.number().positive().default(1e-6),
-  rope_theta: z.number().positive().optional(),
-  rope_scaling: ropeParameters.nullish(),
-  rope_parameters: ropeParameters.nullish(),
-  tie_word_embeddings: z.boolean().default(false),
-  hidden_act: z.literal('silu').default('silu'),
-  attention_dropout: z.literal(0).default(0),
-  bos_token_id: z.number().int().nullish(),
-  eos_token_id: z.union([z.number().int(), z.array(z.number().int())]).nullish(),
-  pad_token_id: z.number().int().nullish(),
+  ...sharedKeys,
   /** Attention to a window alone is not there: only layers that see everything. */
   use_sliding_window: z.literal(false).optional(),
   layer_types: z.array(z.literal('full_attention')).nullish(),
   sliding_window: informational,
   max_window_layers: informational,
   use_mrope: z.literal(false).optional(),
-  architectures: informational,
-  auto_map: informational,
-  dtype: informational,
-  torch_dtype: informational,
-  transformers_version: informational,
-  use_cache: informational,
+  ...describingKeys,
   pretraining_tp: z.literal(1).optional(),
-  _name_or_path: informational,
 };
 
 const qwen2Object = z.strictObject({ model_type: z.literal('qwen2'), ...shared });

@@ -29,61 +29,92 @@ export interface ModelSize {
 export function modelSize(config: ModelConfig): ModelSize {
   const { vocab_size: vocabulary, hidden_size: hidden, num_hidden_layers: layers } = config;
   const matrix = vocabulary * hidden;
-  const inner = isDeepseek(config) ? latentParts(config) : denseParts(config);
+  const inner = layerParts(config).map(
+    ({ part, matrices, met = matrices, others = 0 }): PartSize => ({
+      part,
+      total: matrices + others,
+      active: met + others,
+    }),
+  );
   const all: PartSize[] = [
     { part: 'embedding', total: matrix, active: 0 },
-    ...inner.map(([part, total, active = total]): PartSize => ({ part, total, active })),
+    ...inner,
+    { part: 'norms', total: hidden, active: hidden },
     { part: 'head', total: config.tie_word_embeddings ? 0 : matrix, active: matrix },
   ];
-  const norms = all.find(({ part }) => part === 'norms') as { total: number; active: number };
-  norms.total += hidden;
-  norms.active += hidden;
-  const parts = MODEL_PARTS.flatMap((name) =>
-    all.filter(({ part, total, active }) => part === name && total + active > 0),
-  );
+  const parts = MODEL_PARTS.map((part) => {
+    const own = all.filter((one) => one.part === part);
+    return { part, total: sum(own.map(({ total }) => total)), active: sum(own.map(({ active }) => active)) };
+  }).filter(({ total, active }) => total + active > 0);
   const heads = config.num_attention_heads;
   return {
     parts,
-    total: parts.reduce((sum, { total }) => sum + total, 0),
-    active: parts.reduce((sum, { active }) => sum + active, 0),
+    total: sum(parts.map(({ total }) => total)),
+    active: sum(parts.map(({ active }) => active)),
     cache: layers * cacheWidth(config),
     plainCache: layers * (isDeepseek(config) ? plainCacheWidth(config) : 2 * heads * config.head_dim),
   };
 }
 
-type Inner = readonly [part: ModelPart, total: number, active?: number][];
+/** Numbers in matrices that a token is multiplied with in all layers; the head is not among them. */
+export function layerProducts(config: ModelConfig): number {
+  return sum(layerParts(config).map(({ matrices, met = matrices }) => met));
+}
 
-function latentParts(config: DeepseekConfig): Inner {
+const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
+
+/** A part of all layers together. */
+interface LayerPart {
+  readonly part: ModelPart;
+  /** Numbers in matrices, and of those that one token is multiplied with where that is less. */
+  readonly matrices: number;
+  readonly met?: number;
+  /** Biases and norms. */
+  readonly others?: number;
+}
+
+function layerParts(config: ModelConfig): LayerPart[] {
+  return isDeepseek(config) ? latentParts(config) : denseParts(config);
+}
+
+function latentParts(config: DeepseekConfig): LayerPart[] {
   const { hidden_size: hidden, num_attention_heads: heads, num_hidden_layers: layers, attention_bias: bias } = config;
   const { kv_lora_rank: rank, q_lora_rank, qk_nope_head_dim: nope, qk_rope_head_dim: rope, v_head_dim: value } = config;
   const queryRank = q_lora_rank ?? 0;
   const query = queryRank === 0 ? hidden * heads * (nope + rope) : queryRank * (hidden + heads * (nope + rope));
+  const attention = query + hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden;
   const biases = bias ? queryRank + rank + rope + hidden : 0;
-  const attention = query + hidden * (rank + rope) + rank * heads * (nope + value) + heads * value * hidden + biases;
   const first = Math.min(config.first_k_dense_replace, layers);
   const sparse = layers - first;
+  const experts = config.n_routed_experts;
   const expert = 3 * hidden * config.moe_intermediate_size;
-  const gate = config.n_routed_experts * (hidden + (config.model_type === 'deepseek_v3' ? 1 : 0));
   return [
-    ['attention', layers * attention],
-    ['dense', first * 3 * hidden * config.intermediate_size],
-    ['experts', sparse * config.n_routed_experts * expert, sparse * config.num_experts_per_tok * expert],
-    ['shared', sparse * config.n_shared_experts * expert],
-    ['router', sparse * gate],
-    ['norms', layers * (2 * hidden + rank + queryRank)],
+    { part: 'attention', matrices: layers * attention, others: layers * biases },
+    { part: 'dense', matrices: first * 3 * hidden * config.intermediate_size },
+    { part: 'experts', matrices: sparse * experts * expert, met: sparse * config.num_experts_per_tok * expert },
+    { part: 'shared', matrices: sparse * config.n_shared_experts * expert },
+    {
+      part: 'router',
+      matrices: sparse * experts * hidden,
+      others: config.model_type === 'deepseek_v3' ? sparse * experts : 0,
+    },
+    { part: 'norms', matrices: 0, others: layers * (2 * hidden + rank + queryRank) },
   ];
 }
 
-function denseParts(config: DenseConfig): Inner {
+function denseParts(config: DenseConfig): LayerPart[] {
   const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = config;
   const { num_hidden_layers: layers, intermediate_size: inner } = config;
   const projected = (heads + 2 * groups) * width;
-  const attention =
-    hidden * projected + heads * width * hidden + (config.qkv_bias ? projected : 0) + (config.output_bias ? hidden : 0);
+  const biases = (config.qkv_bias ? projected : 0) + (config.output_bias ? hidden : 0);
   return [
-    ['attention', layers * attention],
-    ['dense', layers * (3 * hidden * inner + (config.mlp_bias ? 2 * inner + hidden : 0))],
-    ['norms', layers * (2 * hidden + (config.qk_norm ? 2 * width : 0))],
+    { part: 'attention', matrices: layers * (hidden * projected + heads * width * hidden), others: layers * biases },
+    {
+      part: 'dense',
+      matrices: layers * 3 * hidden * inner,
+      others: config.mlp_bias ? layers * (2 * inner + hidden) : 0,
+    },
+    { part: 'norms', matrices: 0, others: layers * (2 * hidden + (config.qk_norm ? 2 * width : 0)) },
   ];
 }
 

@@ -1,6 +1,6 @@
 import type { Estimate } from '../eval/statistics.js';
 import { formatCount, formatSeconds } from '../util/progress.js';
-import { textWidth } from '../util/text-width.js';
+import { textTable } from '../util/text-table.js';
 import { type ComparedEvaluation, type Comparison, PROVIDED, type ReachedStage, type RunGroup } from './compare.js';
 import type { ReportLanguage } from './curves.js';
 import { type Chart, type Line, lineChart } from './plot.js';
@@ -104,13 +104,8 @@ const WORDS = {
 export function compareText(comparison: Comparison, language: ReportLanguage = 'en'): string {
   return sections(comparison, language)
     .map(({ title, notes, head, rows, texts }) => {
-      const all = [head, ...rows];
-      const widths = head.map((_, i) => Math.max(...all.map((row) => textWidth(row[i] ?? ''))));
-      const pad = (cell: string, i: number): string => {
-        const space = ' '.repeat((widths[i] ?? 0) - textWidth(cell));
-        return texts.includes(i) ? cell + space : space + cell;
-      };
-      const table = rows.length === 0 ? [] : all.map((row) => `  ${row.map(pad).join('  ').trimEnd()}`);
+      const lines = rows.length === 0 ? [] : textTable([head, ...rows], (column) => texts.includes(column));
+      const table = lines.map((line) => `  ${line}`);
       return [title, ...table, ...notes].join('\n');
     })
     .join('\n\n');

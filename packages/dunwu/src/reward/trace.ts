@@ -45,3 +45,8 @@ export interface RuleResult extends Part {
 
 /** A rule is pure and deterministic, and never throws on any string. */
 export type Rule = (problem: Problem, response: string) => RuleResult;
+
+/** The trace with one more part: total' = total + weight · points. */
+export function withPart(trace: Trace, part: Trace['parts'][number]): Trace {
+  return { ...trace, total: trace.total + part.weight * part.points, parts: [...trace.parts, part] };
+}

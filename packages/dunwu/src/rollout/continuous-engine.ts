@@ -1,6 +1,7 @@
-import { arange, full, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import { noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import { TokenCache } from '../model/token-cache.js';
+import { decodeStep } from './decode-step.js';
 import { SequenceRandom, sampleTokens } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
 
@@ -220,33 +221,22 @@ export class ContinuousEngine {
 
   /** Logits of the next token of every active row. */
   #step(): Tensor {
-    const rows = this.#active;
-    const cache = this.#cache as TokenCache;
-    const positions = BigInt64Array.from(rows, (row) => BigInt(lengthOf(row) - 1));
-    const last = BigInt64Array.from(rows, (row) => BigInt(row.tokens.at(-1) as number));
-    const keys = Math.max(...rows.map(lengthOf));
-    return scope(() =>
-      noGrad(() => {
-        const at = tensor(positions, { shape: [rows.length, 1] });
-        const mask = full([rows.length, keys], 0)
-          .maskedFill(arange(0, keys, 1, { dtype: 'int64' }).unsqueeze(0).gt(at), Number.NEGATIVE_INFINITY)
-          .view([rows.length, 1, 1, keys]);
-        return this.#model.logits(this.#model.step(tensor(last), at, cache, keys, mask));
-      }),
-    );
+    const rows = this.#active.map((row) => ({ length: lengthOf(row), last: row.tokens.at(-1) as number }));
+    return decodeStep(this.#model, this.#cache as TokenCache, rows);
   }
 
   /** Draws a token for each row from its logits (disposed) and tells who asked. */
   #accept(rows: readonly Row[], logits: Tensor): void {
-    const drawn = new Map<Row, DrawnToken>();
+    const drawn: DrawnToken[] = [];
     try {
       // Rows with the same way to draw are drawn together.
-      for (const group of grouped(rows)) {
+      for (const places of grouped(rows)) {
+        const group = places.map((place) => rows[place] as Row);
         const { sampling } = (group[0] as Row).job.request;
         const found = scope(() =>
           noGrad(() => {
-            const index = tensor(BigInt64Array.from(group, (row) => BigInt(rows.indexOf(row))));
-            const own = group.length === rows.length ? logits : logits.indexSelect(0, index);
+            const own =
+              group.length === rows.length ? logits : logits.indexSelect(0, tensor(BigInt64Array.from(places, BigInt)));
             const uniforms = sampling.temperature === 0 ? [] : group.map((row) => row.random.next());
             const { tokens, logprobs } = sampleTokens(own, uniforms, sampling);
             const most = Math.max(...group.map(({ job }) => job.request.top ?? 0));
@@ -261,20 +251,22 @@ export class ContinuousEngine {
         );
         group.forEach((row, i) => {
           const wanted = row.job.request.top ?? 0;
-          drawn.set(row, {
+          drawn[places[i] as number] = {
             token: found.tokens[i] as number,
             logprob: found.logprobs[i] as number,
             top: Array.from({ length: wanted }, (_, rank) => {
               const at = i * found.most + rank;
               return [found.top?.ids[at] as number, found.top?.values[at] as number] as const;
             }),
-          });
+          };
         });
       }
     } finally {
       logits.dispose();
     }
-    for (const row of rows) this.#tell(row, drawn.get(row) as DrawnToken);
+    rows.forEach((row, i) => {
+      this.#tell(row, drawn[i] as DrawnToken);
+    });
   }
 
   #tell(row: Row, drawn: DrawnToken): void {
@@ -326,14 +318,15 @@ function longestOf({ job }: Row): number {
   return job.request.tokens.length + job.request.sampling.max_tokens;
 }
 
-function grouped(rows: readonly Row[]): Row[][] {
-  const groups = new Map<string, Row[]>();
-  for (const row of rows) {
+/** Places of the rows that draw alike, together. */
+function grouped(rows: readonly Row[]): number[][] {
+  const groups = new Map<string, number[]>();
+  for (const [place, row] of rows.entries()) {
     const { temperature, top_p, top_k } = row.job.request.sampling;
     const key = `${temperature} ${top_p} ${top_k}`;
     const group = groups.get(key);
-    if (group === undefined) groups.set(key, [row]);
-    else group.push(row);
+    if (group === undefined) groups.set(key, [place]);
+    else group.push(place);
   }
   return [...groups.values()];
 }

@@ -1,6 +1,7 @@
-import { arange, full, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import { noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import type { TokenCache } from '../model/token-cache.js';
+import { decodeStep } from './decode-step.js';
 import { SequenceRandom, sampleTokens } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
 
@@ -176,7 +177,12 @@ export class RolloutEngine {
           keepRows.dispose();
           active = alive.map((i) => active[i] as Row);
         }
-        pending = this.#step(active, cache);
+        // A finished row that was not dropped yet repeats its last token in place; nobody reads the result.
+        const rows = active.map(({ length, tokens }) => ({
+          length: length + tokens.length,
+          last: tokens.at(-1) as number,
+        }));
+        pending = decodeStep(model, cache, rows);
         // Lets signals and timers in: libtorch computes on this thread.
         if (++steps % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
@@ -228,28 +234,5 @@ export class RolloutEngine {
     } finally {
       shared.dispose();
     }
-  }
-
-  #step(active: readonly Row[], cache: TokenCache): Tensor {
-    const rows = active.length;
-    const positions = new BigInt64Array(rows);
-    const tokens = new BigInt64Array(rows);
-    let keys = 0;
-    active.forEach((row, i) => {
-      // A finished row that was not dropped yet repeats its last token in place; nobody reads the result.
-      const position = row.length + row.tokens.length - 1;
-      positions[i] = BigInt(position);
-      tokens[i] = BigInt(row.tokens.at(-1) as number);
-      keys = Math.max(keys, position + 1);
-    });
-    return scope(() =>
-      noGrad(() => {
-        const at = tensor(positions, { shape: [rows, 1] });
-        const mask = full([rows, keys], 0)
-          .maskedFill(arange(0, keys, 1, { dtype: 'int64' }).unsqueeze(0).gt(at), Number.NEGATIVE_INFINITY)
-          .view([rows, 1, 1, keys]);
-        return this.#model.logits(this.#model.step(tensor(tokens), at, cache, keys, mask));
-      }),
-    );
   }
 }

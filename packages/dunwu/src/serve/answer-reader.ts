@@ -16,6 +16,7 @@ export class AnswerReader {
   readonly #reader: ResponseReader;
   readonly #stop: ReadonlySet<number>;
   readonly #finders: Readonly<Record<AnswerPiece['part'], StopStrings>>;
+  readonly #raw: boolean;
   #said = false;
   #ended = false;
   /** Tokens of the thought so far. */
@@ -30,7 +31,6 @@ export class AnswerReader {
     this.#finders = { reasoning: new StopStrings(options.stopStrings), content: new StopStrings(options.stopStrings) };
     this.#raw = options.raw === true;
   }
-  readonly #raw: boolean;
 
   /** @returns what is to be sent, and whether the response ends here */
   push(token: number): { readonly pieces: readonly AnswerPiece[]; readonly stopped: boolean } {

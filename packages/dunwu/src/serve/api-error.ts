@@ -1,3 +1,4 @@
+import { errorText } from '../util/errors.js';
 /** An error in OpenAI's shape. */
 export class ApiError extends Error {
   constructor(
@@ -13,4 +14,9 @@ export class ApiError extends Error {
     const { code = null, param = null } = this.details;
     return { error: { message: this.message, type, param, code } };
   }
+}
+
+/** What a client is told of a failure: the server's own (500), unless it is one that was meant for it. */
+export function apiError(thrown: unknown): ApiError {
+  return thrown instanceof ApiError ? thrown : new ApiError(500, errorText(thrown));
 }

@@ -8,8 +8,8 @@ import type { Sampling } from '../rollout/sampling-config.js';
 import { renderMessages } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { errorText } from '../util/errors.js';
-import { AnswerReader } from './answer-reader.js';
-import { ApiError } from './api-error.js';
+import { type AnswerPiece, AnswerReader } from './answer-reader.js';
+import { ApiError, apiError } from './api-error.js';
 import { type ChatRequest, type CompletionRequest, chatSchema, completionSchema } from './openai-schema.js';
 
 export interface ServedModel {
@@ -76,7 +76,7 @@ export function createApp(engine: ContinuousEngine, model: ServedModel, settings
     return c.json(error.body, error.status);
   });
   app.onError((thrown, c) => {
-    const error = thrown instanceof ApiError ? thrown : new ApiError(500, errorText(thrown));
+    const error = apiError(thrown);
     if (error.status === 429) c.header('Retry-After', '1');
     return c.json(error.body, error.status);
   });
@@ -151,16 +151,17 @@ interface Job {
   readonly top: number;
 }
 
-/** What a response tells while it is made. */
-interface Events {
-  /** A token, and what of the text became clear with it; the first call for each sample comes before any text. */
-  token?(sample: number, drawn: DrawnToken, pieces: ReturnType<AnswerReader['end']>): void;
-}
+/** Told every token as it is drawn, and what of the text became clear with it. */
+type OnToken = (sample: number, drawn: DrawnToken, pieces: readonly AnswerPiece[]) => void;
+
+/** A response's text, by its parts. */
+type Text = Record<AnswerPiece['part'], string>;
 
 interface Finished {
   readonly generated: Generated;
-  readonly reasoning: string;
-  readonly content: string;
+  readonly text: Text;
+  /** The end of `text` that no piece told, as it might have become a stop string. */
+  readonly rest: Text;
   readonly reasoningTokens: number;
   readonly drawn: readonly DrawnToken[];
   readonly reason: 'stop' | 'length';
@@ -218,7 +219,7 @@ async function work(
   model: ServedModel,
   settings: ServerSettings,
   client: AbortSignal,
-  events: Events = {},
+  onToken?: OnToken,
 ): Promise<Finished[]> {
   if (engine.load.waiting >= settings.queue) {
     throw new ApiError(429, `${settings.queue} requests wait already: come again later`, {
@@ -231,7 +232,7 @@ async function work(
     { length: job.samples },
     () => new AnswerReader(model.tokenizer, { stop: model.stop, stopStrings: job.stopStrings, raw: job.raw }),
   );
-  const texts = readers.map(() => ({ reasoning: '', content: '' }));
+  const texts = readers.map(noText);
   const drawn: DrawnToken[][] = readers.map(() => []);
   let generated: Generated[];
   try {
@@ -248,8 +249,8 @@ async function work(
         const reader = readers[sample] as AnswerReader;
         const { pieces, stopped } = reader.push(token.token);
         if (!model.stop.includes(token.token)) drawn[sample]?.push(token);
-        for (const { part, text } of pieces) (texts[sample] as { reasoning: string; content: string })[part] += text;
-        events.token?.(sample, token, pieces);
+        append(texts[sample] as Text, pieces);
+        onToken?.(sample, token, pieces);
         return stopped;
       },
     });
@@ -262,16 +263,27 @@ async function work(
     throw new ApiError(408, 'the client has gone');
   }
   return generated.map((one, sample) => {
-    const text = texts[sample] as { reasoning: string; content: string };
-    for (const { part, text: rest } of (readers[sample] as AnswerReader).end()) text[part] += rest;
+    const reader = readers[sample] as AnswerReader;
+    const text = texts[sample] as Text;
+    const rest = noText();
+    const held = reader.end();
+    append(text, held);
+    append(rest, held);
     return {
       generated: one,
-      ...text,
-      reasoningTokens: (readers[sample] as AnswerReader).reasoningTokens,
+      text,
+      rest,
+      reasoningTokens: reader.reasoningTokens,
       drawn: drawn[sample] as DrawnToken[],
       reason: one.reason === 'length' ? 'length' : 'stop',
     };
   });
+}
+
+const noText = (): Text => ({ reasoning: '', content: '' });
+
+function append(to: Text, pieces: readonly AnswerPiece[]): void {
+  for (const { part, text } of pieces) to[part] += text;
 }
 
 function usage(prompt: number, finished: readonly Finished[]): object {
@@ -307,12 +319,12 @@ async function chat(
       : { logprobs: null };
   if (request.stream !== true) {
     const finished = await work(job, engine, model, settings, c.req.raw.signal);
-    const choices = finished.map(({ reasoning, content, drawn, reason }, index) => ({
+    const choices = finished.map(({ text, drawn, reason }, index) => ({
       index,
       message: {
         role: 'assistant',
-        content,
-        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        content: text.content,
+        ...(text.reasoning === '' ? {} : { reasoning_content: text.reasoning }),
         refusal: null,
       },
       ...logprobs(drawn),
@@ -322,7 +334,7 @@ async function chat(
   }
   const chunk = (choices: readonly object[], more: object = {}) =>
     JSON.stringify({ ...head, object: 'chat.completion.chunk', choices, ...more });
-  const delta = (index: number, pieces: ReturnType<AnswerReader['end']>, more: object = {}) =>
+  const delta = (index: number, pieces: readonly AnswerPiece[], more: object = {}) =>
     pieces.map(({ part, text }) => ({
       index,
       delta: { [part === 'reasoning' ? 'reasoning_content' : 'content']: text },
@@ -332,23 +344,17 @@ async function chat(
   return streamed(c, async (send, client) => {
     for (let index = 0; index < job.samples; index++)
       send(chunk([{ index, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null }]));
-    const sent = Array.from({ length: job.samples }, () => ({ reasoning: '', content: '' }));
-    const finished = await work(job, engine, model, settings, client, {
-      token(sample, drawn, pieces) {
-        for (const { part, text } of pieces) (sent[sample] as { reasoning: string; content: string })[part] += text;
-        const told = delta(sample, pieces, logprobs(model.stop.includes(drawn.token) ? [] : [drawn]));
-        if (told.length > 0) send(chunk(told));
-        else if (request.logprobs === true && !model.stop.includes(drawn.token))
-          send(chunk([{ index: sample, delta: {}, ...logprobs([drawn]), finish_reason: null }]));
-      },
+    const finished = await work(job, engine, model, settings, client, (sample, drawn, pieces) => {
+      const shown = model.stop.includes(drawn.token) ? [] : [drawn];
+      const told = delta(sample, pieces, logprobs(shown));
+      if (told.length > 0) send(chunk(told));
+      else if (request.logprobs === true && shown.length > 0)
+        send(chunk([{ index: sample, delta: {}, ...logprobs(shown), finish_reason: null }]));
     });
-    finished.forEach(({ reasoning, content, reason }, index) => {
-      const before = sent[index] as { reasoning: string; content: string };
-      const rest = [
-        { part: 'reasoning' as const, text: reasoning.slice(before.reasoning.length) },
-        { part: 'content' as const, text: content.slice(before.content.length) },
-      ].filter(({ text }) => text !== '');
-      for (const one of delta(index, rest)) send(chunk([one]));
+    finished.forEach(({ rest, reason }, index) => {
+      for (const part of ['reasoning', 'content'] as const) {
+        if (rest[part] !== '') send(chunk(delta(index, [{ part, text: rest[part] }])));
+      }
       send(chunk([{ index, delta: {}, logprobs: null, finish_reason: reason }]));
     });
     if (request.stream_options?.include_usage === true) send(chunk([], { usage: usage(tokens.length, finished) }));
@@ -380,40 +386,25 @@ async function complete(
   if (request.stream !== true) {
     const all = await Promise.all(jobs.map((job) => work(job, engine, model, settings, c.req.raw.signal)));
     const choices = all.flatMap((finished, job) =>
-      finished.map(({ content, drawn, reason }, sample) => ({
+      finished.map(({ text, drawn, reason }, sample) => ({
         index: place(job, sample),
-        text: content,
+        text: text.content,
         ...logprobs(drawn),
         finish_reason: reason,
       })),
     );
     return c.json({ ...head, choices, usage: usage(prompts, all.flat()) });
   }
+  const chunk = (choice: object) => JSON.stringify({ ...head, choices: [choice] });
   return streamed(c, async (send, client) => {
     const all = await Promise.all(
       jobs.map(async (job, at) => {
-        const sent = Array.from({ length: job.samples }, () => 0);
-        const finished = await work(job, engine, model, settings, client, {
-          token(sample, drawn, pieces) {
-            const text = pieces.map((piece) => piece.text).join('');
-            if (text === '') return;
-            sent[sample] = (sent[sample] as number) + text.length;
-            send(
-              JSON.stringify({
-                ...head,
-                choices: [{ index: place(at, sample), text, ...logprobs([drawn]), finish_reason: null }],
-              }),
-            );
-          },
+        const finished = await work(job, engine, model, settings, client, (sample, drawn, pieces) => {
+          const text = pieces.map((piece) => piece.text).join('');
+          if (text !== '') send(chunk({ index: place(at, sample), text, ...logprobs([drawn]), finish_reason: null }));
         });
-        finished.forEach(({ content, reason }, sample) => {
-          const text = content.slice(sent[sample]);
-          send(
-            JSON.stringify({
-              ...head,
-              choices: [{ index: place(at, sample), text, logprobs: null, finish_reason: reason }],
-            }),
-          );
+        finished.forEach(({ rest, reason }, sample) => {
+          send(chunk({ index: place(at, sample), text: rest.content, logprobs: null, finish_reason: reason }));
         });
         return finished;
       }),
@@ -438,8 +429,7 @@ function streamed(c: Context, make: (send: (data: string) => void, client: Abort
     try {
       await make(send, client);
     } catch (thrown) {
-      const error = thrown instanceof ApiError ? thrown : new ApiError(500, errorText(thrown));
-      send(JSON.stringify(error.body));
+      send(JSON.stringify(apiError(thrown).body));
     }
     send('[DONE]');
     await writing;

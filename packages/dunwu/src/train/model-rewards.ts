@@ -1,5 +1,5 @@
 import { finalSpan } from '../reward/tags.js';
-import type { Part, Span } from '../reward/trace.js';
+import { type Part, type Span, withPart } from '../reward/trace.js';
 import type { ScoredRollout } from './rollouts.js';
 
 /** What scores responses beside the rules: a reward model with its tokenizer. */
@@ -61,11 +61,7 @@ export function addModelRewards(rollouts: readonly ScoredRollout[], models: read
     judged.forEach((i, at) => {
       const rollout = results[i] as ScoredRollout;
       const part = { ...partOf(name, scores[at] ?? Number.NaN, spanRead(scorer.reads, rollout.response)), weight };
-      const { total, parts } = rollout.trace;
-      results[i] = {
-        ...rollout,
-        trace: { ...rollout.trace, total: total + weight * part.points, parts: [...parts, part] },
-      };
+      results[i] = { ...rollout, trace: withPart(rollout.trace, part) };
     });
   }
   return results;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { overlongPoints } from '../reward/rules/length.js';
 import { grpoConfig } from './grpo-config.js';
-import { addOverlong, overlongPoints } from './overlong.js';
+import { addOverlong } from './overlong.js';
 import type { ScoredRollout } from './rollouts.js';
 
 describe('overlong', () => {

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { overlongPoints } from '../reward/rules/length.js';
+import { withPart } from '../reward/trace.js';
 import type { ScoredRollout } from './rollouts.js';
 
 export const overlongSchema = z.strictObject({
@@ -8,14 +10,6 @@ export const overlongSchema = z.strictObject({
   weight: z.number().positive().default(1),
 });
 export type OverlongConfig = z.output<typeof overlongSchema>;
-
-/**
- * Soft overlong punishment (DAPO, arXiv 2503.14476, equation 13), plus 1: 1 up to max − buffer tokens, (max − length) /
- * buffer in between, 0 from max on. The constant 1 is in every response of a group, so no advantage notices it.
- */
-export function overlongPoints(length: number, max: number, buffer: number): number {
-  return Math.min(1, Math.max(0, (max - length) / buffer));
-}
 
 /**
  * Adds the part `overlong` to every trace: total' = total + weight · {@link overlongPoints}, in tokens, with the rollout's
@@ -38,6 +32,6 @@ export function addOverlong(
       evidence: points === 1 ? [] : [[0, response.length] as const],
       note: `${sample.tokens.length} tokens, free up to ${maxTokens - buffer}`,
     };
-    return { ...rollout, trace: { ...trace, total: trace.total + weight * points, parts: [...trace.parts, part] } };
+    return { ...rollout, trace: withPart(trace, part) };
   });
 }

@@ -6,35 +6,36 @@ import { stageName, stageTask } from './common.schema.js';
 import { dataReferences, dialogueDataList } from './dialogue-data.schema.js';
 import { checkModelShape } from './model-shape.schema.js';
 
+const studentKeys = {
+  model: stageName.optional(),
+  /** config.json of the model, without what the tokenizer decides. */
+  new: deepseekV3Shape.optional(),
+};
+
+type Student = z.output<z.ZodObject<typeof studentKeys>>;
+
+function checkStudent(value: Student, context: z.core.$RefinementCtx): void {
+  const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
+  if (value.model === undefined && value.new === undefined) issue('model', 'is missing: give model, or new');
+  if (value.model !== undefined && value.new !== undefined) issue('new', 'and model exclude each other: give one');
+  if (value.new !== undefined) checkModelShape(value.new, ['new'], context);
+}
+
 /** The student: a model that an earlier stage left, or a new one with the teacher's tokenizer. */
-const student = z
-  .strictObject({
-    model: stageName.optional(),
-    /** config.json of the model, without what the tokenizer decides. */
-    new: deepseekV3Shape.optional(),
-  })
-  .superRefine((value, context) => {
-    const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
-    if (value.model === undefined && value.new === undefined) issue('model', 'is missing: give model, or new');
-    if (value.model !== undefined && value.new !== undefined) issue('new', 'and model exclude each other: give one');
-    if (value.new !== undefined) checkModelShape(value.new, ['new'], context);
-  });
+const student = z.strictObject(studentKeys).superRefine(checkStudent);
 
 /** Of `samples`, where no teacher is asked: a new student says whose tokenizer it has. */
 const studentOfSamples = z
   .strictObject({
-    model: stageName.optional(),
-    new: deepseekV3Shape.optional(),
+    ...studentKeys,
     /** With `new`: the stage whose tokenizer it has, the teacher's as a rule. */
     tokenizer: stageName.optional(),
   })
   .superRefine((value, context) => {
-    const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
-    if (value.model === undefined && value.new === undefined) issue('model', 'is missing: give model, or new');
-    if (value.model !== undefined && value.new !== undefined) issue('new', 'and model exclude each other: give one');
-    if (value.new !== undefined && value.tokenizer === undefined) issue('tokenizer', 'is missing: new needs it');
-    if (value.new === undefined && value.tokenizer !== undefined) issue('tokenizer', 'belongs to new alone');
-    if (value.new !== undefined) checkModelShape(value.new, ['new'], context);
+    checkStudent(value, context);
+    const issue = (message: string) => context.addIssue({ code: 'custom', path: ['tokenizer'], message });
+    if (value.new !== undefined && value.tokenizer === undefined) issue('is missing: new needs it');
+    if (value.new === undefined && value.tokenizer !== undefined) issue('belongs to new alone');
   });
 
 /** The stage whose model is learnt from. It has the student's tokenizer. */

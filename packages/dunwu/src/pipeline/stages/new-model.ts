@@ -1,8 +1,8 @@
 import type { z } from 'zod';
-import { CausalModel, cacheWidth } from '../../model/causal-model.js';
-import { isDeepseek, parseConfig } from '../../model/config.js';
+import { CausalModel } from '../../model/causal-model.js';
+import { parseConfig } from '../../model/config.js';
 import type { deepseekV3Shape } from '../../model/deepseek-config.js';
-import { plainCacheWidth } from '../../model/mla.js';
+import { modelSize } from '../../model/size.js';
 import type { Tokenizer } from '../../text/tokenizer.js';
 import { countFlops } from '../../train/flops.js';
 import type { Note, StageContext } from '../stage.js';
@@ -44,10 +44,9 @@ export function savingsNote(model: CausalModel): Note {
   const all = parameterCount(model);
   // The embedding is looked up, not multiplied with; a head that shares its matrix is.
   const { activeParameters: active } = countFlops(config);
-  const bytes = (width: number): number => width * config.num_hidden_layers * Float32Array.BYTES_PER_ELEMENT;
-  const plainWidth = isDeepseek(config) ? plainCacheWidth(config) : 2 * config.num_attention_heads * config.head_dim;
-  const [latent, plain] = [bytes(cacheWidth(config)), bytes(plainWidth)];
-  const share = `${((100 * latent) / plain).toFixed(1)} %`;
+  const { cache, plainCache } = modelSize(config);
+  const [latent, plain] = [cache, plainCache].map((numbers) => numbers * Float32Array.BYTES_PER_ELEMENT);
+  const share = `${((100 * cache) / plainCache).toFixed(1)} %`;
   return {
     en:
       `${all} parameters, of which a token is multiplied with ${active}; the cache holds ${latent} bytes a token (float32), ` +

@@ -16,15 +16,23 @@ export type LengthOptions = z.input<typeof lengthOptions>;
 
 /**
  * Soft overlong punishment (DAPO, arXiv 2503.14476, equation 13, shifted by one so that points stay in 0..1): 1 up to
- * max − buffer, (max − length) / buffer in between, 0 from max on. Counted in characters of the text, because a rule sees
- * text; truncation at the token limit is a matter of the rollout.
+ * max − buffer, (max − length) / buffer in between, 0 from max on. The constant 1 is in every response of a group, so no
+ * advantage notices it.
+ */
+export function overlongPoints(length: number, max: number, buffer: number): number {
+  return length <= max - buffer ? 1 : length >= max ? 0 : (max - length) / buffer;
+}
+
+/**
+ * {@link overlongPoints}, counted in characters of the text, because a rule sees text; truncation at the token limit is a
+ * matter of the rollout.
  */
 export function lengthRule(options: LengthOptions): Rule {
   const { max, buffer } = lengthOptions.parse(options);
   return (_problem, response): RuleResult => {
     const length = response.length;
     const free = max - buffer;
-    const points = length <= free ? 1 : length >= max ? 0 : (max - length) / buffer;
+    const points = overlongPoints(length, max, buffer);
     return {
       name: 'length',
       points,

@@ -50,6 +50,8 @@ export class PythonProcess {
   #held = 0;
   #ended: string | null = null;
   #wake: () => void = () => {};
+  /** What it said of its own failures. */
+  #complaint = '';
 
   /**
    * @param snapshot what interpreters start from; null: the process makes one, and ends
@@ -93,10 +95,8 @@ export class PythonProcess {
     this.#child.on('error', (error) => end(error.message));
     this.#child.on('close', (code, signal) => end(signal ?? `exit code ${code}`));
     this.#child.stdin.on('error', () => {});
-    let complaint = '';
     this.#child.stderr.on('data', (chunk: Buffer) => {
-      if (complaint.length < 2000) complaint += chunk.toString();
-      this.complaint = complaint;
+      if (this.#complaint.length < 2000) this.#complaint += chunk.toString();
     });
     this.#child.stdout.on('data', (chunk: Buffer) => {
       this.#chunks.push(chunk);
@@ -109,9 +109,6 @@ export class PythonProcess {
     this.#child.stdin.write(`${JSON.stringify(start)}\n`);
     if (snapshot !== null) this.#child.stdin.write(snapshot);
   }
-
-  /** What it said of its own failures. */
-  complaint = '';
 
   #ready: Promise<void> | null = null;
 
@@ -170,7 +167,7 @@ export class PythonProcess {
   }
 
   #broken(): Error {
-    const last = this.complaint.trim().split('\n').slice(-3).join(' ');
+    const last = this.#complaint.trim().split('\n').slice(-3).join(' ');
     return new Error(`the Python sandbox does not start (${this.#ended ?? 'not ready in time'}) ${last}`.trim());
   }
 

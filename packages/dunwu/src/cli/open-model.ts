@@ -1,0 +1,37 @@
+import type { CausalModel } from '../model/causal-model.js';
+import type { ModelConfig } from '../model/config.js';
+import type { Tokenizer } from '../text/tokenizer.js';
+import { requireVocabulary } from './model-folder.js';
+
+/** A model's folder whose tokenizer is read; the weights are not yet, so that what is wrong with a prompt is said first. */
+export interface OpenedModel {
+  readonly tokenizer: Tokenizer;
+  /** Loads the weights. @throws UsageError when the tokenizer belongs to another model */
+  load(): CausalModel;
+  /** Ids that end a response: the model's, and the tokenizer's end of text. */
+  stopIds(config: ModelConfig): number[];
+}
+
+/** @param folder one that has a tokenizer.json (requireTokenizer) */
+export async function openModel(folder: string): Promise<OpenedModel> {
+  // Not at the top of the file: --help must not load the engine.
+  const [{ endOfTextIds, loadModel }, { Tokenizer }, { chooseCompute }] = await Promise.all([
+    import('../model/checkpoint.js'),
+    import('../text/tokenizer.js'),
+    import('../train/compute.js'),
+  ]);
+  const tokenizer = Tokenizer.load(folder);
+  return {
+    tokenizer,
+    load() {
+      chooseCompute();
+      const model = loadModel(folder);
+      requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
+      return model;
+    },
+    stopIds(config) {
+      const { eos } = tokenizer.special;
+      return [...new Set([...endOfTextIds(folder, config), ...(eos === undefined ? [] : [eos])])];
+    },
+  };
+}
