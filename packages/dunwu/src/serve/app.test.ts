@@ -203,6 +203,21 @@ describe("errors in OpenAI's shape", () => {
     ['a wrong type', ask('a', { temperature: 'hot' }), 400, /temperature: /, 'temperature'],
     ['tools', ask('a', { tools: [] }), 400, /tools: tools is not served here/, 'tools'],
     ['an unknown key', ask('a', { speed: 9 }), 400, /speed: is not served here/, 'speed'],
+    ['the likeliest without logprobs', ask('a', { top_logprobs: 2 }), 400, /needs logprobs: true/, 'top_logprobs'],
+    [
+      'options of a stream without one',
+      ask('a', { stream_options: { include_usage: true } }),
+      400,
+      /is for stream: true alone/,
+      'stream_options',
+    ],
+    [
+      'two longest answers',
+      ask('a', { max_tokens: 5, max_completion_tokens: 6 }),
+      400,
+      /and max_completion_tokens say different things/,
+      'max_tokens',
+    ],
     ['a penalty', ask('a', { presence_penalty: 1 }), 400, /presence_penalty is not served here/, 'presence_penalty'],
     [
       'a picture',
@@ -221,6 +236,25 @@ describe("errors in OpenAI's shape", () => {
     expect(answer.status).toBe(status);
     expect(answer.body.error).toMatchObject({ type: 'invalid_request_error', message: expect.stringMatching(message) });
     if (param !== null) expect(answer.body.error?.param).toBe(param);
+  });
+
+  test('what says the same twice, or nothing, is taken', async () => {
+    const { url } = await run();
+    const same = { max_tokens: 3, max_completion_tokens: 3, top_logprobs: 0, stream_options: null };
+    expect((await raw(url, ask('a', same))).status).toBe(200);
+    expect((await raw(url, ask('a', { max_tokens: null, max_completion_tokens: 3 }))).status).toBe(200);
+  });
+
+  test('completions take options of a stream with one alone, too', async () => {
+    const { url } = await run();
+    const body = { model: 'tiny', prompt: 'a', stream_options: { include_usage: true } };
+    const answer = await fetch(`${url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ error: { param: 'stream_options' } });
   });
 
   test('another path', async () => {

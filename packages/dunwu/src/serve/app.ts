@@ -194,7 +194,7 @@ function jobOf(
       },
     );
   }
-  const top = 'messages' in request ? (request.logprobs ? (request.top_logprobs ?? 0) : 0) : (request.logprobs ?? 0);
+  const top = ('messages' in request ? request.top_logprobs : request.logprobs) ?? 0;
   return {
     tokens,
     samples: request.n ?? 1,

@@ -55,7 +55,16 @@ const message = z
   })
   .transform(({ role, content }) => ({ role: role === 'developer' ? ('system' as const) : role, content }));
 
-export const chatSchema = z.strictObject({
+/** As OpenAI does: what would be ignored is refused. */
+function checkStream(
+  request: { readonly stream?: boolean | null | undefined; readonly stream_options?: object | null | undefined },
+  context: z.core.$RefinementCtx,
+): void {
+  if (request.stream === true || request.stream_options === null || request.stream_options === undefined) return;
+  context.addIssue({ code: 'custom', path: ['stream_options'], message: 'is for stream: true alone' });
+}
+
+const chatObject = z.strictObject({
   ...common,
   messages: z.array(message).min(1),
   max_tokens: z.number().int().min(1).nullish(),
@@ -67,9 +76,19 @@ export const chatSchema = z.strictObject({
   tool_choice: refused('tool_choice'),
   functions: refused('functions'),
 });
+
+export const chatSchema = chatObject.superRefine((request, context) => {
+  checkStream(request, context);
+  const issue = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
+  const { logprobs, top_logprobs, max_tokens, max_completion_tokens } = request;
+  if ((top_logprobs ?? 0) > 0 && logprobs !== true) issue('top_logprobs', 'needs logprobs: true');
+  if ((max_tokens ?? max_completion_tokens) !== (max_completion_tokens ?? max_tokens)) {
+    issue('max_tokens', 'and max_completion_tokens say different things: give one');
+  }
+});
 export type ChatRequest = z.output<typeof chatSchema>;
 
-export const completionSchema = z.strictObject({
+const completionObject = z.strictObject({
   ...common,
   prompt: z
     .union([z.string(), z.array(z.string()).min(1).max(64)])
@@ -80,4 +99,6 @@ export const completionSchema = z.strictObject({
   suffix: z.null({ error: 'suffix is not served here' }).optional(),
   best_of: z.literal(1, { error: 'best_of is not served here' }).nullish(),
 });
+
+export const completionSchema = completionObject.superRefine(checkStream);
 export type CompletionRequest = z.output<typeof completionSchema>;
