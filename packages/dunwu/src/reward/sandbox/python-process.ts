@@ -13,8 +13,14 @@ const HEAP_MB = 256;
 const NODE_MB = 768;
 /** Time of the processor for getting ready, in seconds, beside a case's own: the last net, when nobody is left to end it. */
 const READY_CPU_SECONDS = 60;
-/** Stack, in KiB: memoised functions (functools.lru_cache) recurse through C, and each level takes about one of these. */
-const STACK_KIB = 6000;
+/**
+ * Stack, in KiB, asked of the system, of which three quarters are for programs. Memoised functions (functools.lru_cache)
+ * recurse through C, and how much a level takes depends on whether V8 has optimised the interpreter by then (up to 3.4 KiB
+ * if so), which depends on time. With this much CPython's own limit, some 3,500 levels, is met first, always.
+ */
+const STACK_KIB = 32_768;
+/** What programs have where no shell can ask for more than the 8 MiB that are usual. */
+const USUAL_STACK_KIB = 6000;
 /** Time for an interpreter to get ready. */
 const READY_MS = 120_000;
 
@@ -71,7 +77,6 @@ export class PythonProcess {
       `--allow-fs-read=${own}${path.sep}`,
       '--disallow-code-generation-from-strings',
       `--max-old-space-size=${HEAP_MB}`,
-      `--stack-size=${STACK_KIB}`,
       '--no-warnings',
       child,
       pyodide,
@@ -79,11 +84,15 @@ export class PythonProcess {
     const data = (memoryMb + NODE_MB) * 1024;
     const seconds = Math.ceil(timeMs / 1000) + READY_CPU_SECONDS;
     // What a shell cannot limit is left as it is: these are a second wall behind the first. Stack first: it may be raised.
-    const limit = ['S -s 8192', 'c 0', 'f 0', `S -t ${seconds}`, `H -t ${seconds + 5}`, `d ${data}`]
+    const limit = ['c 0', 'f 0', `S -t ${seconds}`, `H -t ${seconds + 5}`, `d ${data}`]
       .map((one) => `ulimit -${one} 2>/dev/null; `)
       .join('');
+    const stack = `if ulimit -S -s ${STACK_KIB} 2>/dev/null; then s=${(STACK_KIB * 3) / 4}; else s=${USUAL_STACK_KIB}; ulimit -S -s 8192 2>/dev/null; fi; `;
+    const [program = '', ...rest] = node;
     const [command = '', ...args] =
-      process.platform === 'win32' ? node : ['/bin/sh', '-c', `${limit}exec "$0" "$@"`, ...node];
+      process.platform === 'win32'
+        ? [program, `--stack-size=${USUAL_STACK_KIB}`, ...rest]
+        : ['/bin/sh', '-c', `${stack}${limit}exec "$0" --stack-size="$s" "$@"`, program, ...rest];
     // Of its own group: Ctrl-C is for the program that judges, which finishes its step and saves.
     const ownGroup = { detached: process.platform !== 'win32', windowsHide: true };
     this.#child = spawn(command, args, { env: {}, cwd: pyodide, stdio: 'pipe', ...ownGroup });
