@@ -153,7 +153,9 @@ function checkSameWork(ours, peer, name) {
       `${name} has ${peer.about.parameters} parameters, ours ${ours.about.parameters}: not the same model`,
     );
   }
-  if (ours.firstLoss !== undefined && !(Math.abs(ours.firstLoss - peer.firstLoss) < 1e-4)) {
+  // Off default, products may be rounded to bfloat16's 8 bits (on processors with AMX "medium" does so too).
+  const tolerance = name.includes('default') ? 1e-4 : 2e-3;
+  if (ours.firstLoss !== undefined && !(Math.abs(ours.firstLoss - peer.firstLoss) < tolerance)) {
     throw new Error(
       `${name} begins with the loss ${peer.firstLoss}, ours with ${ours.firstLoss}, on the same weights and tokens: ` +
         'not the same computation',

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { manualSeed, runtimeInfo } from '@dunwu/torch';
 import { loadModel, saveModel } from '../packages/dunwu/dist/model/checkpoint.js';
 import { parseConfig } from '../packages/dunwu/dist/model/config.js';
-import { DeepseekModel } from '../packages/dunwu/dist/model/deepseek.js';
+import { CausalModel } from '../packages/dunwu/dist/model/causal-model.js';
 import { useCompute } from '../packages/dunwu/dist/pipeline/compute.js';
 import { RolloutEngine } from '../packages/dunwu/dist/rollout/engine.js';
 import { samplingSchema } from '../packages/dunwu/dist/rollout/sampling-config.js';
@@ -194,7 +194,7 @@ const WORKS = { training, generation, grpo: policyOptimisation };
 async function main([work, folder, threads]) {
   if (work === 'write-model') {
     manualSeed(0);
-    await saveModel(new DeepseekModel(parseConfig(workload.model)), folder);
+    await saveModel(new CausalModel(parseConfig(workload.model)), folder);
     return;
   }
   await useCompute({ threads: Number(threads) });
