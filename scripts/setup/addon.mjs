@@ -23,6 +23,8 @@ const COMMON_FLAGS = [
   '-O3',
   '-fPIC',
   '-fvisibility=hidden',
+  // As libtorch itself is built: some of its classes have another layout without it.
+  '-DNDEBUG',
   '-DNODE_GYP_MODULE_NAME=dunwu_torch',
   '-D_GLIBCXX_USE_CXX11_ABI=1',
 ];
