@@ -1,6 +1,7 @@
 import { arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { isDeepseek, type ModelConfig } from './config.js';
+import { type DecoderParts, prefixed } from './decoder-parts.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
 import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
@@ -61,6 +62,15 @@ class Layer {
     return attended.add(output);
   }
 
+  decoderParts(): DecoderParts {
+    return {
+      input_norm: this.#inputNorm,
+      ...this.attention.decoderParts(),
+      post_norm: this.#postNorm,
+      ...this.mlp.decoderParts(),
+    };
+  }
+
   parameters(prefix: string): Parameter[] {
     return [
       parameter(`${prefix}.input_layernorm.weight`, 'vector', this.#inputNorm),
@@ -109,6 +119,19 @@ export class CausalModel {
   /** Routed experts of each of {@link moeLayers}; 0 in a dense model. */
   get expertCount(): number {
     return isDeepseek(this.config) ? this.config.n_routed_experts : 0;
+  }
+
+  /** What {@link Decoder} computes with. */
+  decoderParts(): DecoderParts {
+    return Object.assign(
+      { embedding: this.#embedding, head: this.headWeight, norm: this.#norm },
+      ...this.#layers.map((layer, i) => prefixed(`layers.${i}.`, layer.decoderParts())),
+    ) as DecoderParts;
+  }
+
+  /** Rotary cosines and sines of the positions that there is room for ({@link reserve}), [positions, rotated width / 2] each. */
+  get rotary(): readonly [cosine: Tensor, sine: Tensor] {
+    return this.#rope.tables;
   }
 
   /** Room for `rows` sequences of up to `capacity` tokens, of what decoding needs of them. */

@@ -1,5 +1,6 @@
 import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
+import type { DecoderParts } from './decoder-parts.js';
 import type { DenseConfig } from './dense-config.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 import type { TokenCache } from './token-cache.js';
@@ -91,6 +92,17 @@ export class GroupedQueryAttention implements Attention {
       .transpose(1, 2)
       .reshape([rows, heads * width])
       .linear(this.#output, this.#outputBias);
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      qkv: this.#qkv,
+      qkv_bias: this.#qkvBias,
+      query_norm: this.#queryNorm,
+      key_norm: this.#keyNorm,
+      output: this.#output,
+      output_bias: this.#outputBias,
+    };
   }
 
   parameters(prefix: string): Parameter[] {

@@ -1,5 +1,6 @@
 import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
+import type { DecoderParts } from './decoder-parts.js';
 import type { DeepseekConfig } from './deepseek-config.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 import { attentionScale } from './rope.js';
@@ -146,6 +147,21 @@ export class LatentAttention implements Attention {
 
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
     return this.absorbed(x, batch, context, cache, layer);
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      query_a: this.#queryA,
+      query_a_bias: this.#queryABias,
+      query_norm: this.#queryNorm,
+      query_b: this.#queryB,
+      kv_a: this.#kvA,
+      kv_a_bias: this.#kvABias,
+      kv_norm: this.#kvNorm,
+      kv_b: this.#kvB,
+      output: this.#output,
+      output_bias: this.#outputBias,
+    };
   }
 
   parameters(prefix: string): Parameter[] {

@@ -1,4 +1,5 @@
 import { swiglu, type Tensor } from '@dunwu/torch';
+import type { DecoderParts } from './decoder-parts.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 
 /** The dense feed-forward block: down(silu(gate x) · up x). Gate and up are one matrix [2 · inner, hidden] here. */
@@ -20,6 +21,15 @@ export class SwigluMlp {
   /** [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
     return swiglu(x.linear(this.gateUp, this.#gateUpBias)).linear(this.down, this.#downBias);
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      gate_up: this.gateUp,
+      gate_up_bias: this.#gateUpBias,
+      down: this.down,
+      down_bias: this.#downBias,
+    };
   }
 
   parameters(prefix: string): Parameter[] {

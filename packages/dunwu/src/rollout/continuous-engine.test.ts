@@ -34,11 +34,11 @@ describe.each(MODELS)('%s', (_name, make) => {
         seed: one.seed,
         stop: one.stop,
       })
-    ).map(({ tokens, reason }) => ({ tokens, reason }));
-  const plain = (generated: readonly { tokens: readonly number[]; reason: string }[]) =>
-    generated.map(({ tokens, reason }) => ({ tokens, reason }));
+    ).map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason }));
+  const plain = (generated: readonly { tokens: readonly number[]; logprobs: readonly number[]; reason: string }[]) =>
+    generated.map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason }));
 
-  it('a request gets what it gets alone, whatever else is in the batch and whenever it comes', async () => {
+  it('a request gets what it gets alone, to the last bit, whatever else is in the batch and whenever it comes', async () => {
     const served = engine();
     const all = Array.from({ length: 12 }, (_, i) =>
       request(i, i % 3 === 0 ? { sampling: { temperature: 0.7, top_p: 0.9, top_k: 5, max_tokens: 10 } } : {}),
@@ -123,10 +123,29 @@ describe.each(MODELS)('%s', (_name, make) => {
     );
     const wrong = served.generate(request(1, { tokens: [1, 9999] }));
     const good = served.generate(request(2));
-    await expect(bad).rejects.toThrow('mine');
-    await expect(wrong).rejects.toThrow();
+    await Promise.all([
+      expect(bad).rejects.toThrow('mine'),
+      expect(wrong).rejects.toThrow("the prompt has the token 9999; the model's are 0 to 23"),
+    ]);
     expect(plain(await good)).toEqual(await alone(request(2)));
     expect(served.load).toEqual({ waiting: 0, active: 0 });
+  });
+
+  it('a long prompt is read in pieces, while others go on', async () => {
+    const served = engine(300, 20_000);
+    const long = request(0, { tokens: Array.from({ length: 50 }, (_, i) => i % 24) });
+    const many = Array.from({ length: 250 }, (_, i) => request(1, { key: `many${i}`, stop: [] }));
+    const answers = await Promise.all([...many.map((one) => served.generate(one)), served.generate(long)]);
+    expect(plain(answers.at(-1) ?? [])).toEqual(await alone(long));
+    expect(plain(answers[7] ?? [])).toEqual(await alone(many[7] as GenerationRequest));
+  });
+
+  it('closed: those who wait are told, and nothing is taken any more', async () => {
+    const served = engine();
+    const told = expect(served.generate(request(0))).rejects.toThrow('the engine is closed');
+    served.dispose();
+    await told;
+    await expect(served.generate(request(0))).rejects.toThrow('the engine is closed');
   });
 
   it.each([
