@@ -58,7 +58,9 @@ export class Decoder {
         }
       }),
     );
-    const settings = decoderSettings(model.config);
+    // Matrix units take inputs in pairs.
+    const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
+    const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
     this.#number = create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
   }
 

@@ -19,6 +19,7 @@
 
 #include "columns.h"
 #include "math.h"
+#include "packed_columns.h"
 #include "paged_attention.h"
 #include "team.h"
 
@@ -120,6 +121,7 @@ template <typename W>
 class TypedDecoder : public Decoder {
  public:
   explicit TypedDecoder(const Parts& parts) {
+    if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_matrix_units() && parts.whole("even") != 0;
     layers = parts.whole("layers");
     hidden_ = hidden_width = parts.whole("hidden");
     eps_ = static_cast<float>(parts.setting("eps"));
@@ -175,7 +177,7 @@ class TypedDecoder : public Decoder {
         else
           mixture(team, layer, in.columns, width, room);
       }
-      if (in.wanted_count == 0) return;
+      if (in.wanted_count == 0) return release();
       const int64_t last = padded(in.wanted_count);
       {
         const auto [begin, end] = team.share(hidden_);
@@ -185,12 +187,14 @@ class TypedDecoder : public Decoder {
       team.meet();
       normalise(team, room.first, room.normed, final_norm_, hidden_, last, eps_);
       team.meet();
-      multiply(team, head_, room.normed, last, room.wide);
+      prepare(team, room.normed, hidden_, last, room);
+      apply(team, {head_, nullptr}, room.normed, last, room.wide, room);
       team.meet();
       // Rows of logits, as samplers want them.
       const auto [begin, end] = team.share(in.wanted_count);
       for (int64_t i = begin; i < end; ++i)
         for (int64_t v = 0; v < vocabulary; ++v) logits[i * vocabulary + v] = room.wide[v * last + i];
+      release();
     });
   }
 
@@ -198,10 +202,17 @@ class TypedDecoder : public Decoder {
   /// Where the step's intermediate results lie, feature by feature.
   struct Room {
     float *x, *normed, *first, *second, *third, *wide;
+    /// The operand of the next product, for matrix units.
+    c10::BFloat16* packed;
     int32_t* chosen;
     float* weights;
     std::vector<float*> own;
   };
+
+  /// The matrix units' state is a thread's own, and costs others that run on it until it is given back.
+  void release() const {
+    if (on_units_) at::native::cpublas::brgemm_release();
+  }
 
   const at::Tensor& own(const at::Tensor& tensor) {
     kept_.push_back(tensor);
@@ -273,6 +284,8 @@ class TypedDecoder : public Decoder {
     room.third = next(third);
     // The logits, and before them each pair's output of its expert.
     room.wide = wide_.take(std::max(vocabulary * padded(in.wanted_count), experts_ > 0 ? hidden_ * pair_width(in.columns) : 0));
+    packed_.resize(on_units_ ? packed_size(std::max({hidden_, first, second, third}), width) : 0);
+    room.packed = packed_.data();
     chosen_.resize(pairs);
     weights_.resize(pairs);
     room.chosen = chosen_.data();
@@ -282,7 +295,7 @@ class TypedDecoder : public Decoder {
     const int64_t query = latent_ ? heads_ * (entry_width + padded(rank_)) : 2 * heads_ * padded(head_width_);
     const int64_t attention = query + heads_ * padded(longest);
     // The columns of an expert, its gates and ups, and what they become.
-    const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_) : 0;
+    const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
     room.own.resize(threads);
     for (int64_t t = 0; t < threads; ++t) room.own[t] = own_[t].take(std::max({attention, routed, 2 * experts_ + expert_groups_}));
@@ -323,10 +336,26 @@ class TypedDecoder : public Decoder {
     }
   }
 
-  /// A linear layer into y (or added to it); to be met after.
-  void apply(const Team& team, const Linear<W>& layer, const float* x, int64_t width, float* y, bool add = false) const {
-    const auto [begin, end] = team.share(layer.weight.rows, kAccumulators);
-    multiply_rows(layer.weight, begin, end, x, width, y, add);
+  /// Makes an operand ready for the products that follow; met after, where there was anything to do.
+  void prepare(const Team& team, const float* x, int64_t depth, int64_t width, const Room& room) const {
+    if (!on_units_) return;
+    const auto [begin, end] = team.share((depth + 1) / 2);
+    pack_pairs(x, begin, end, depth, width, room.packed);
+    team.meet();
+  }
+
+  /// Rows begin..end of a product with an operand that was prepared.
+  void multiply_prepared(const Matrix<W>& w, int64_t begin, int64_t end, const float* x, int64_t width, float* y, bool add, const c10::BFloat16* packed) const {
+    if constexpr (std::is_same_v<W, c10::BFloat16>) {
+      if (on_units_) return multiply_packed(w, begin, end, packed, width, y, add);
+    }
+    multiply_rows(w, begin, end, x, width, y, add);
+  }
+
+  /// A linear layer of a prepared operand, into y (or added to it); to be met after.
+  void apply(const Team& team, const Linear<W>& layer, const float* x, int64_t width, float* y, const Room& room, bool add = false) const {
+    const auto [begin, end] = team.share(layer.weight.rows, on_units_ ? 16 : kAccumulators);
+    multiply_prepared(layer.weight, begin, end, x, width, y, add, room.packed);
     if (layer.bias == nullptr) return;
     for (int64_t n = begin; n < end; ++n)
       for (int64_t m = 0; m < width; ++m) y[n * width + m] += layer.bias[n];
@@ -373,8 +402,9 @@ class TypedDecoder : public Decoder {
   void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
     const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
     float *query_latent = room.first, *query = room.second, *kv = room.third;
-    if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent);
-    apply(team, layer.kv_a, room.normed, width, kv);
+    prepare(team, room.normed, hidden_, width, room);
+    if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent, room);
+    apply(team, layer.kv_a, room.normed, width, kv, room);
     team.meet();
     // The norms on both latents use 1e-6 whatever eps says, as the published code.
     if (layer.compressed) normalise(team, query_latent, query_latent, layer.query_norm, layer.query_a.weight.rows, width, 1e-6f);
@@ -388,7 +418,8 @@ class TypedDecoder : public Decoder {
       }
     }
     team.meet();
-    apply(team, layer.query_b, layer.compressed ? query_latent : room.normed, width, query);
+    if (layer.compressed) prepare(team, query_latent, layer.query_a.weight.rows, width, room);
+    apply(team, layer.query_b, layer.compressed ? query_latent : room.normed, width, query, room);
     team.meet();
     // The query, moved into the latent space: head by head, the transpose of its key matrix.
     float* moved = room.first;
@@ -444,14 +475,16 @@ class TypedDecoder : public Decoder {
       }
     }
     team.meet();
-    apply(team, layer.output, values, width, room.x, true);
+    prepare(team, values, heads_ * value_width_, width, room);
+    apply(team, layer.output, values, width, room.x, room, true);
     team.meet();
   }
 
   void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
     const int64_t wide_head = padded(head_width_), shared = heads_ / groups_;
     float* qkv = room.first;
-    apply(team, layer.qkv, room.normed, width, qkv);
+    prepare(team, room.normed, hidden_, width, room);
+    apply(team, layer.qkv, room.normed, width, qkv, room);
     team.meet();
     {
       // Norms of Qwen3, rotation, and the new entry of the cache.
@@ -500,7 +533,8 @@ class TypedDecoder : public Decoder {
       }
     }
     team.meet();
-    apply(team, layer.output, mixed, width, room.x, true);
+    prepare(team, mixed, heads_ * head_width_, width, room);
+    apply(team, layer.output, mixed, width, room.x, room, true);
     team.meet();
   }
 
@@ -514,20 +548,23 @@ class TypedDecoder : public Decoder {
 
   void feed_forward(const Team& team, const Layer<W>& layer, int64_t width, const Room& room) const {
     const int64_t inner = layer.gate_up.weight.rows / 2;
-    apply(team, layer.gate_up, room.normed, width, room.first);
+    prepare(team, room.normed, hidden_, width, room);
+    apply(team, layer.gate_up, room.normed, width, room.first, room);
     team.meet();
     const auto [begin, end] = team.share(inner);
     swiglu(room.first, room.second, begin, end, inner, width);
     team.meet();
-    apply(team, layer.down, room.second, width, room.x, true);
+    prepare(team, room.second, inner, width, room);
+    apply(team, layer.down, room.second, width, room.x, room, true);
     team.meet();
   }
 
   void mixture(const Team& team, const Layer<W>& layer, int64_t tokens, int64_t width, const Room& room) const {
+    prepare(team, room.normed, hidden_, width, room);
     multiply(team, layer.router, room.normed, width, room.third);
     const bool has_shared = layer.gate_up.weight.data != nullptr;
     const int64_t shared_inner = layer.gate_up.weight.rows / 2;
-    if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first);
+    if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first, room);
     team.meet();
     {
       const auto [begin, end] = team.share(tokens);
@@ -536,6 +573,8 @@ class TypedDecoder : public Decoder {
       if (has_shared) swiglu(room.first, room.second, first, last, shared_inner, width);
     }
     team.meet();
+    // Before the experts, so that nobody waits for it.
+    if (has_shared) prepare(team, room.second, shared_inner, width, room);
     // Who goes where: the same lists on every thread, which is cheaper than to wait for one.
     const int64_t pairs = tokens * top_k_;
     std::vector<int64_t> start(experts_ + 1, 0), count(experts_, 0), place(pairs);
@@ -557,6 +596,7 @@ class TypedDecoder : public Decoder {
       float* own = room.own[team.member];
       const int64_t most = padded(tokens);
       float *inputs = own, *gates = own + hidden_ * most, *inner = gates + 2 * inner_ * most;
+      auto* packed = reinterpret_cast<c10::BFloat16*>(inner + inner_ * most);
       // By the share of the products: whole experts, unless one has more than a thread's part.
       const auto [low, high] = team.share(total * inner_);
       int64_t work = 0;
@@ -572,12 +612,14 @@ class TypedDecoder : public Decoder {
           for (int64_t i = 0; i < count[e]; ++i) to[i] = x[which[i]];
           for (int64_t i = count[e]; i < columns; ++i) to[i] = 0;
         }
-        multiply_rows(rows_of(layer.experts_gate_up, e * 2 * inner_, 2 * inner_), 0, 2 * inner_, inputs, columns, gates);
+        if (on_units_) pack_pairs(inputs, 0, (hidden_ + 1) / 2, hidden_, columns, packed);
+        multiply_prepared(rows_of(layer.experts_gate_up, e * 2 * inner_, 2 * inner_), 0, 2 * inner_, inputs, columns, gates, false, packed);
         swiglu(gates, inner, 0, inner_, inner_, columns);
-        multiply_rows(rows_of(layer.experts_down, e * hidden_, hidden_), 0, hidden_, inner, columns, outputs + start[e] * hidden_);
+        if (on_units_) pack_pairs(inner, 0, (inner_ + 1) / 2, inner_, columns, packed);
+        multiply_prepared(rows_of(layer.experts_down, e * hidden_, hidden_), 0, hidden_, inner, columns, outputs + start[e] * hidden_, false, packed);
       }
     }
-    if (has_shared) apply(team, layer.down, room.second, width, room.x, true);
+    if (has_shared) apply(team, layer.down, room.second, width, room.x, room, true);
     team.meet();
     {
       // Each token's experts are added in the order of choice.
@@ -654,6 +696,8 @@ class TypedDecoder : public Decoder {
   std::vector<Layer<W>> layer_;
   Scratch scratch_, wide_;
   std::vector<Scratch> own_;
+  std::vector<c10::BFloat16> packed_;
+  bool on_units_ = false;
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
 };
