@@ -10,6 +10,7 @@ import { registerExplain } from './explain.js';
 import { registerGenerate } from './generate.js';
 import { registerInspect } from './inspect.js';
 import { registerLab } from './lab.js';
+import { registerProfile } from './profile.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
 import { registerServe } from './serve.js';
@@ -63,6 +64,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerInspect(program);
   registerVerify(program);
   registerLab(program);
+  registerProfile(program);
   registerDoctor(program);
   return program;
 }
