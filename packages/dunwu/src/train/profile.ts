@@ -1,9 +1,11 @@
-import { noGrad, type OperatorTime, type Profile, profile, scope, tensor } from '@dunwu/torch';
+import { cat, noGrad, type OperatorTime, type Profile, profile, scope, type Tensor } from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
-import { decodeStep } from '../rollout/decode-step.js';
-import { sampleTokens } from '../rollout/sampling.js';
+import { Decoder } from '../model/decoder.js';
+import { PagedCache, pagesFor } from '../model/paged-cache.js';
+import { drawTokens } from '../rollout/sampling.js';
 import { Random } from '../util/random.js';
+import { countFlops } from './flops.js';
 import { Optimizer } from './optimizer.js';
 import { packedTensors } from './packed.js';
 import { nextTokenObjective } from './packed-training.js';
@@ -85,45 +87,109 @@ export interface GenerationShape {
   readonly repeat: number;
 }
 
-/** Profiles generation at temperature 1 from random prompts, as rollouts do it: the prompts, then token by token. */
+/**
+ * Profiles generation at temperature 1 from random prompts, as rollouts do it: the prompts, in pieces, then token by token. A step
+ * is one call (Decoder): its operations are counted by formula, and its time is that of the call.
+ */
 export function profileGeneration(model: CausalModel, { rows, prompt, made, repeat }: GenerationShape): WorkProfile {
   const random = new Random('profile');
-  const ids = BigInt64Array.from({ length: rows * prompt }, () => BigInt(random.int(0, model.config.vocab_size - 1)));
+  const ids = Array.from({ length: rows }, () => randomTokens(random, prompt, model.config.vocab_size));
   const phases = new Phases(['prefill', 'decode'] as const);
-  const draws = () => Array.from({ length: rows }, () => random.next());
+  const pagesEach = pagesFor(prompt + made);
+  const owners = Array.from({ length: rows }, (_, row) => row);
   model.reserve(prompt + made);
+  const { forward } = countFlops(model.config);
+  const head = 2 * model.config.vocab_size * model.config.hidden_size;
   const generate = () => {
-    const cache = model.cache(rows, prompt + made);
-    try {
-      let logits = phases.measure('prefill', () =>
-        scope(() =>
-          noGrad(() => {
-            const { hidden } = model.forward({ tokens: tensor(ids, { shape: [rows, prompt] }) }, { cache });
-            const last = BigInt64Array.from({ length: rows }, (_, row) => BigInt((row + 1) * prompt - 1));
-            return model.logits(hidden.indexSelect(0, tensor(last)));
-          }),
-        ),
+    const decoder = new Decoder(model);
+    const cache = new PagedCache(model.config, rows * pagesEach);
+    const pages = Int32Array.from({ length: rows * pagesEach }, () => cache.take());
+    /** @param columns row, place and token of each; `wanted` of them give logits */
+    const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>
+      decoder.step(
+        {
+          tokens: BigInt64Array.from(columns, ([, , token]) => BigInt(token)),
+          lengths: BigInt64Array.from(columns, ([, at]) => BigInt(at + 1)),
+          sequences: BigInt64Array.from(columns, ([row]) => BigInt(row)),
+          pages,
+          pagesEach,
+          wanted: BigInt64Array.from(wanted, BigInt),
+        },
+        cache,
       );
-      phases.measure('decode', () => {
-        for (let length = prompt + 1; length <= prompt + made; length++) {
-          const drawn = scope(() => noGrad(() => sampleTokens(logits, draws(), SAMPLING).tokens.numbers()));
-          logits.dispose();
-          if (length === prompt + made) break; // Nothing is drawn after the last token.
-          const step = drawn.map((last) => ({ length, last }));
-          logits = decodeStep(model, cache, step);
+    try {
+      let last: number[] = [];
+      const draw = (logits: Tensor): void => {
+        const uniforms = owners.map(() => random.next());
+        last = scope(() =>
+          noGrad(
+            () =>
+              drawTokens(
+                logits,
+                owners,
+                uniforms,
+                owners.map(() => SAMPLING),
+              ).tokens,
+          ),
+        );
+        logits.dispose();
+      };
+      phases.measure('prefill', () => {
+        const all = ids.flatMap((tokens, row) => tokens.map((token, at) => [row, at, token] as const));
+        const ends: Tensor[] = [];
+        for (let from = 0; from < all.length; from += PIECE) {
+          const piece = all.slice(from, from + PIECE);
+          ends.push(
+            step(
+              piece,
+              piece.flatMap(([, at], i) => (at === prompt - 1 ? [i] : [])),
+            ),
+          );
         }
+        draw(cat(ends, 0));
+        for (const one of ends) one.dispose();
+      });
+      phases.measure('decode', () => {
+        for (let at = prompt; at < prompt + made - 1; at++)
+          draw(
+            step(
+              owners.map((row) => [row, at, last[row] as number]),
+              owners,
+            ),
+          );
       });
     } finally {
       cache.dispose();
+      decoder.dispose();
     }
   };
   generate();
   phases.clear();
   for (let i = 0; i < repeat; i++) generate();
-  return phases.result('generation', rows * made, repeat);
+  const { phases: measured, ...whole } = phases.result('generation', rows * made, repeat);
+  const contexts = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i + 1);
+  const flops = [
+    rows * (sum(contexts(0, prompt).map(forward)) - (prompt - 1) * head),
+    rows * sum(contexts(prompt, prompt + made - 1).map(forward)),
+  ];
+  return {
+    ...whole,
+    phases: measured.map((phase, i) => {
+      const seconds = phase.operators.find(({ name }) => name === STEP)?.seconds ?? 0;
+      const operators = phase.operators.map((one) => (one.name === STEP ? { ...one, flops: flops[i] as number } : one));
+      return { ...phase, operators, products: { flops: flops[i] as number, seconds } };
+    }),
+  };
 }
 
+const STEP = 'dunwu::decoder_step';
+/** Tokens of prompts that are read at one time, as in ContinuousEngine. */
+const PIECE = 256;
 const SAMPLING = { temperature: 1, top_k: 0, top_p: 1 };
+
+function randomTokens(random: Random, count: number, vocabulary: number): number[] {
+  return Array.from({ length: count }, () => random.int(0, vocabulary - 1));
+}
 
 /** Random tokens, each row one document. */
 function randomRows(batch: number, time: number, vocabulary: number): PackedBatch {
