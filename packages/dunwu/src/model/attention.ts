@@ -1,5 +1,6 @@
 import type { Tensor } from '@dunwu/torch';
 import type { DecoderParts } from './decoder-parts.js';
+import type { Linear } from './linear.js';
 import type { Parameter } from './parameter.js';
 import type { TokenCache } from './token-cache.js';
 
@@ -31,5 +32,7 @@ export interface Attention {
   /** One decoding step: appends the new tokens to the cache and attends to all of it. Shapes as in `forward`. */
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor;
   decoderParts(): DecoderParts;
+  /** Its projections. */
+  linears(): Linear[];
   parameters(prefix: string): Parameter[];
 }

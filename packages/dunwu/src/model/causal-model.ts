@@ -3,6 +3,7 @@ import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 import { type DecoderParts, prefixed } from './decoder-parts.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
+import { adapterParameters, type Linear } from './linear.js';
 import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
@@ -27,6 +28,12 @@ export interface ModelOutput {
   readonly routers: RouterOutput[];
   /** When asked for: embeddings, the output of every layer but the last, and the final norm's, each [batch, time, hidden]. */
   readonly hiddenStates: Tensor[];
+}
+
+/** A projection, and the module that it is in: `model.layers.0.self_attn`. */
+export interface NamedLinear {
+  readonly prefix: string;
+  readonly linear: Linear;
 }
 
 class Layer {
@@ -69,6 +76,14 @@ class Layer {
       post_norm: this.#postNorm,
       ...this.mlp.decoderParts(),
     };
+  }
+
+  linears(prefix: string): NamedLinear[] {
+    const shared = this.mlp instanceof MoeLayer ? '.shared_experts' : '';
+    return [
+      ...this.attention.linears().map((linear) => ({ prefix: `${prefix}.self_attn`, linear })),
+      ...this.mlp.linears().map((linear) => ({ prefix: `${prefix}.mlp${shared}`, linear })),
+    ];
   }
 
   parameters(prefix: string): Parameter[] {
@@ -151,6 +166,20 @@ export class CausalModel {
     return this.#parameters;
   }
 
+  /** The projections of all layers, which adapters can be put on: not experts, routers, embedding or head. */
+  linears(): NamedLinear[] {
+    return this.#layers.flatMap((layer, i) => layer.linears(`model.layers.${i}`));
+  }
+
+  /**
+   * What an optimiser moves: the adapters where there are any, every weight otherwise. A checkpoint holds `parameters`
+   * in either case.
+   */
+  trained(): Parameter[] {
+    const adapters = this.linears().flatMap(({ prefix, linear }) => adapterParameters(prefix, linear));
+    return adapters.length > 0 ? adapters : this.parameters().filter(({ kind }) => kind !== 'buffer');
+  }
+
   #context(positions: Tensor, mask: Tensor): AttentionContext {
     const [cosine, sine] = this.#rope.at(positions.reshape([-1]));
     return { cosine, sine, mask };
@@ -229,9 +258,13 @@ export class CausalModel {
     if (length > this.#rope.length) this.reserve(length);
   }
 
-  /** Marks all weights as (not) wanting gradients; buffers never do. */
+  /** Marks what is trained as (not) wanting gradients: all weights, or with adapters only those; buffers never do. */
   setTrainable(trainable: boolean): void {
-    for (const { kind, tensor } of this.parameters()) if (kind !== 'buffer') tensor.requiresGrad = trainable;
+    const trained = new Set(this.trained().map(({ tensor }) => tensor));
+    for (const { kind, tensor } of this.parameters()) {
+      if (kind !== 'buffer') tensor.requiresGrad = trainable && trained.has(tensor);
+    }
+    for (const tensor of trained) tensor.requiresGrad = trainable;
   }
 
   /** Copies all weights of another model of the same config, without gradients. */
@@ -249,6 +282,7 @@ export class CausalModel {
   }
 
   dispose(): void {
+    for (const { linear } of this.linears()) linear.disposeAdapters();
     for (const { tensor } of this.parameters()) tensor.dispose();
     this.#rope.dispose();
   }

@@ -1,6 +1,7 @@
 import { groupedExperts, noGrad, type Tensor } from '@dunwu/torch';
 import type { DecoderParts } from './decoder-parts.js';
 import type { DeepseekConfig } from './deepseek-config.js';
+import type { Linear } from './linear.js';
 import { SwigluMlp } from './mlp.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 
@@ -95,6 +96,11 @@ export class MoeLayer {
       experts_down: this.down,
       ...this.shared?.decoderParts(),
     };
+  }
+
+  /** Those of the shared experts; routed ones are computed together. */
+  linears(): Linear[] {
+    return this.shared?.linears() ?? [];
   }
 
   parameters(prefix: string): Parameter[] {
