@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
+  addRmsNorm,
+  addRmsNormReference,
   type DType,
   fusedRmsNorm,
   grad,
@@ -52,6 +54,62 @@ function compare(
 }
 
 const dtypes: DType[] = ['float64', 'float32', 'bfloat16', 'float16'];
+
+describe('addRmsNorm', () => {
+  const shapes = [
+    [7, 10],
+    [1, 2],
+    [3, 5, 33],
+    [600, 8],
+    [0, 4],
+  ];
+  it.each(['float64', 'float32', 'bfloat16', 'float16'] as const)('%s: sum, norm and gradients', (dtype) => {
+    const stream = dtype === 'float64' ? 'float64' : 'float32';
+    const tolerance = TOLERANCE[dtype] ?? 0;
+    manualSeed(3);
+    for (const shape of shapes) {
+      for (const used of ['both', 'sum', 'normed'] as const) {
+        const x = randn(shape, { dtype: stream });
+        const delta = randn(shape).to(dtype);
+        const weight = randn([shape.at(-1) as number], { dtype: stream });
+        const low = [x, delta, weight].map((one) => one.detach().clone());
+        const high = low.map((one) => one.to('float64').detach().clone());
+        for (const one of [...low, ...high]) one.requiresGrad = true;
+        const a = addRmsNorm(low[0] as Tensor, low[1] as Tensor, low[2] as Tensor, 1e-5);
+        const b = addRmsNormReference(high[0] as Tensor, high[1] as Tensor, high[2] as Tensor, 1e-5);
+        expect(a.map((one) => one.dtype)).toEqual([stream, dtype]);
+        a.forEach((one, i) => {
+          expect(error(one, b[i] as Tensor)).toBeLessThan(tolerance);
+        });
+        const directions = a.map((one) => randn(shape, { dtype: 'float64' }).to(one.dtype));
+        const picked = used === 'both' ? [0, 1] : used === 'sum' ? [0] : [1];
+        const pick = <T>(list: readonly T[]): T[] => picked.map((i) => list[i] as T);
+        const options = { allowUnused: true };
+        const da = grad(pick(a), low, { ...options, gradients: pick(directions) });
+        const db = grad(pick(b), high, { ...options, gradients: pick(directions).map((one) => one.to('float64')) });
+        da.forEach((one, i) => {
+          if (db[i] === null) expect(one).toBeNull();
+          else expect(error(one as Tensor, db[i] as Tensor)).toBeLessThan(tolerance * 2);
+        });
+      }
+    }
+  });
+
+  it('without anything to add the stream goes on as it is', () => {
+    const x = tensor([[3, 4]]);
+    const [sum, normed] = addRmsNorm(x, null, tensor([1, 2]), 0, 'float32');
+    expect(sum.numbers()).toEqual([3, 4]);
+    expect(normed.numbers().map((one) => one * Math.sqrt(12.5))).toEqual([3, 8].map((one) => expect.closeTo(one, 5)));
+    expect(addRmsNorm(x, null, tensor([1, 2]), 0, 'bfloat16')[1].dtype).toBe('bfloat16');
+  });
+
+  it('refuses other shapes and types', () => {
+    const x = tensor([[3, 4]]);
+    expect(() => addRmsNorm(x, tensor([[1, 2, 3]]), tensor([1, 2]), 0)).toThrow('x and delta must have one shape');
+    expect(() => addRmsNorm(x, null, tensor([1]), 0)).toThrow('the weight must have as many numbers');
+    expect(() => addRmsNorm(x, null, tensor([1, 2]).to('bfloat16'), 0)).toThrow('must be of one type');
+  });
+});
 
 describe('fused operators agree with their plain references, forward and backward', () => {
   for (const dtype of dtypes) {

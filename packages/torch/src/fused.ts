@@ -1,3 +1,4 @@
+import type { DType } from './dtype.js';
 import { callAny, callTensor, lazy } from './operator.js';
 import type { Tensor } from './tensor.js';
 
@@ -13,6 +14,7 @@ const GROUPED_EXPERTS = 100_002;
 const TOKEN_LOGPROBS = 100_003;
 const TOKEN_KL = 100_004;
 const ROPE = 100_005;
+const ADD_RMS_NORM = 100_010;
 
 /** silu(gate) · up for a projection that holds both side by side: [..., 2I] → [..., I] (arXiv 2002.05202). */
 export function swiglu(gateUp: Tensor): Tensor {
@@ -22,6 +24,24 @@ export function swiglu(gateUp: Tensor): Tensor {
 /** weight · x / sqrt(mean(x²) + eps) over the last dimension; weight [last dimension] (arXiv 1910.07467). */
 export function fusedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   return callTensor(lazy(RMS_NORM, 'dunwu::rms_norm'), x, weight, eps);
+}
+
+/**
+ * A residual addition and the RMSNorm after it: sum = x + delta, normed = weight · sum / sqrt(mean(sum²) + eps).
+ *
+ * @param x the residual stream, float32 (or float64) [..., width], as the weight is
+ * @param delta what is added to it, of the type of `dtype`; null: nothing, and sum is x
+ * @param dtype of `normed`; default that of delta, or of x
+ * @returns [sum, normed]
+ */
+export function addRmsNorm(
+  x: Tensor,
+  delta: Tensor | null,
+  weight: Tensor,
+  eps: number,
+  dtype?: DType,
+): [sum: Tensor, normed: Tensor] {
+  return callAny(lazy(ADD_RMS_NORM, 'dunwu::add_rms_norm'), x, delta, weight, eps, dtype ?? null) as [Tensor, Tensor];
 }
 
 /**
@@ -51,7 +71,7 @@ export interface HeadOptions {
  * The [tokens, vocabulary] logits are never held in full. The entropies carry no gradient.
  *
  * @param hidden [tokens, hidden]
- * @param weight [vocabulary, hidden]
+ * @param weight [vocabulary, hidden]; of another type than hidden it is rounded to hidden's, its gradient is not
  * @param targets int64 [tokens]
  * @returns [log-probabilities, entropies], float32 [tokens] each (float64 for float64)
  */

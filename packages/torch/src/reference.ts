@@ -1,3 +1,4 @@
+import type { DType } from './dtype.js';
 import type { HeadOptions } from './fused.js';
 import { cat, zerosLike } from './generated/functions.js';
 import type { Tensor } from './tensor.js';
@@ -11,6 +12,17 @@ export function swigluReference(gateUp: Tensor): Tensor {
 
 export function rmsNormReference(x: Tensor, weight: Tensor, eps: number): Tensor {
   return x.mul(x.square().mean(-1, true).add(eps).rsqrt()).mul(weight);
+}
+
+export function addRmsNormReference(
+  x: Tensor,
+  delta: Tensor | null,
+  weight: Tensor,
+  eps: number,
+  dtype: DType = delta?.dtype ?? x.dtype,
+): [sum: Tensor, normed: Tensor] {
+  const sum = delta === null ? x : x.add(delta.to(x.dtype));
+  return [sum, rmsNormReference(sum, weight, eps).to(dtype)];
 }
 
 export function groupedExpertsReference(

@@ -1,5 +1,6 @@
-import { arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import { addRmsNorm, arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
+import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 import { type DecoderParts, prefixed } from './decoder-parts.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
@@ -36,6 +37,12 @@ export interface NamedLinear {
   readonly linear: Linear;
 }
 
+/** The residual stream, and what is yet to be added to it. */
+interface Flow {
+  readonly stream: Tensor;
+  readonly delta: Tensor | null;
+}
+
 class Layer {
   readonly attention: Attention;
   readonly mlp: SwigluMlp | MoeLayer;
@@ -61,12 +68,23 @@ class Layer {
   }
 
   forward(x: Tensor, attend: (normed: Tensor) => Tensor, routers: RouterOutput[]): Tensor {
-    const attended = x.add(attend(fusedRmsNorm(x, this.#inputNorm, this.#eps)));
-    const normed = fusedRmsNorm(attended, this.#postNorm, this.#eps);
-    if (this.mlp instanceof SwigluMlp) return attended.add(this.mlp.forward(normed));
-    const { output, router } = this.mlp.forward(normed);
+    const { stream, delta } = this.flow({ stream: x, delta: null }, attend, routers, x.dtype);
+    return delta === null ? stream : stream.add(delta);
+  }
+
+  /** The same, with the addition at the end left to the norm that follows it. @param type what is computed in */
+  flow(
+    { stream, delta }: Flow,
+    attend: (normed: Tensor) => Tensor,
+    routers: RouterOutput[],
+    type: Tensor['dtype'],
+  ): Flow {
+    const [read, normed] = addRmsNorm(stream, delta, this.#inputNorm, this.#eps, type);
+    const [attended, input] = addRmsNorm(read, attend(normed), this.#postNorm, this.#eps, type);
+    if (this.mlp instanceof SwigluMlp) return { stream: attended, delta: this.mlp.forward(input) };
+    const { output, router } = this.mlp.forward(input);
     routers.push(router);
-    return attended.add(output);
+    return { stream: attended, delta: output };
   }
 
   decoderParts(): DecoderParts {
@@ -203,19 +221,24 @@ export class CausalModel {
     const shape = [batch, time, this.config.hidden_size];
     const ids = input.tokens.reshape([-1]);
     const { paddingId } = options;
-    let x = paddingId === undefined ? this.#embedding.indexSelect(0, ids) : this.#embedding.embedding(ids, paddingId);
+    const x = paddingId === undefined ? this.#embedding.indexSelect(0, ids) : this.#embedding.embedding(ids, paddingId);
+    // A network that is not float32 (float64 in tests) computes in its own type.
+    const type = x.dtype === 'float32' ? computeType() : x.dtype;
+    let flow: Flow = { stream: x, delta: null };
     this.#layers.forEach((layer, i) => {
-      if (options.hiddenStates === true) hiddenStates.push(x.view(shape));
-      x = layer.forward(
-        x,
+      const { stream, delta } = flow;
+      if (options.hiddenStates === true) hiddenStates.push((delta === null ? stream : stream.add(delta)).view(shape));
+      flow = layer.flow(
+        flow,
         (normed) =>
           options.absorbed === true && layer.attention instanceof LatentAttention
             ? layer.attention.absorbed(normed, batch, context)
             : layer.attention.forward(normed, batch, context, options.cache, i),
         routers,
+        type,
       );
     });
-    const hidden = fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
+    const [, hidden] = addRmsNorm(flow.stream, flow.delta, this.#norm, this.config.rms_norm_eps, type);
     if (options.hiddenStates === true) hiddenStates.push(hidden.view(shape));
     return { hidden, routers, hiddenStates };
   }
@@ -241,7 +264,7 @@ export class CausalModel {
 
   /** hidden [rows, hidden] → logits [rows, vocab_size] in float32. For few rows; losses use the chunked head. */
   logits(hidden: Tensor): Tensor {
-    return hidden.linear(this.headWeight).to('float32');
+    return hidden.linear(this.headWeight.to(hidden.dtype)).to('float32');
   }
 
   /** Makes room in the rotary tables; call once before working with sequences of this length. */

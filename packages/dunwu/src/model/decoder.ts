@@ -1,5 +1,6 @@
 import { keep, noGrad, op, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from './causal-model.js';
+import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 import type { PagedCache } from './paged-cache.js';
 import { attentionScale } from './rope.js';
@@ -37,7 +38,7 @@ export class Decoder {
   readonly #number: number;
   readonly #copies: Tensor[] = [];
 
-  /** @param dtype default as the model's own weights are */
+  /** @param dtype default as the model computes */
   constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
     this.#model = model;
     const names: string[] = [];
@@ -138,5 +139,5 @@ function decoderSettings(config: ModelConfig): Record<string, number> {
 }
 
 function ownType(model: CausalModel): DecoderType {
-  return model.headWeight.dtype === 'bfloat16' ? 'bfloat16' : 'float32';
+  return model.headWeight.dtype === 'bfloat16' ? 'bfloat16' : computeType();
 }

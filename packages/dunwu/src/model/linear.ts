@@ -82,10 +82,11 @@ export class Linear {
 
   /** [..., inputs] → [..., rows]: x Wᵀ + b, and for each adapter's rows scale · (x Aᵀ) Bᵀ more. */
   forward(x: Tensor): Tensor {
-    const y = x.linear(this.#weight, this.bias);
+    // In x's type: weights are kept in float32, and rounded where the network computes in a shorter one.
+    const y = x.linear(this.#weight.to(x.dtype), this.bias?.to(x.dtype) ?? null);
     // In place: y is nobody else's yet, and its backward does not look at it.
     for (const { part, a, b, scale } of this.#beside) {
-      y.narrow(-1, part.from, part.length).add_(x.linear(a).mul(scale).linear(b));
+      y.narrow(-1, part.from, part.length).add_(x.linear(a.to(x.dtype)).mul(scale).linear(b.to(x.dtype)));
     }
     return y;
   }

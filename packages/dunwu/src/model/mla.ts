@@ -90,7 +90,7 @@ export class LatentAttention implements Attention {
       .view([batch, time, heads, nopeWidth + ropeWidth])
       .transpose(1, 2);
     const values = kv.narrow(-1, nopeWidth, v_head_dim).transpose(1, 2);
-    const weights = queries.mul(this.#scale).matmul(keys).add(context.mask).softmax(-1);
+    const weights = queries.mul(this.#scale).matmul(keys).add(context.mask).softmax(-1).to(values.dtype);
     const mixed = weights
       .matmul(values)
       .transpose(1, 2)
