@@ -4,6 +4,7 @@ import {
   addRmsNormReference,
   type DType,
   fusedRmsNorm,
+  getThreads,
   grad,
   groupedExperts,
   groupedExpertsReference,
@@ -13,6 +14,9 @@ import {
   rmsNormReference,
   rope,
   ropeReference,
+  setThreads,
+  shortLinear,
+  shortLinearReference,
   swiglu,
   swigluReference,
   type Tensor,
@@ -54,6 +58,62 @@ function compare(
 }
 
 const dtypes: DType[] = ['float64', 'float32', 'bfloat16', 'float16'];
+
+describe('shortLinear', () => {
+  it.each([
+    [1, 2, 2, false],
+    [5, 34, 18, true],
+    [130, 64, 96, false],
+    [1100, 40, 600, true],
+    [3, 7, 5, true],
+    [0, 8, 4, false],
+  ])('%i tokens, %i → %i, bias %s', (tokens, inputs, outputs, biased) => {
+    manualSeed(4);
+    const x = randn([tokens, inputs]).to('bfloat16');
+    const weight = randn([outputs, inputs]);
+    const bias = biased ? randn([outputs]) : null;
+    const low = [x, weight, ...(bias === null ? [] : [bias])].map((one) => one.detach().clone());
+    // What is rounded on the way is rounded here before; the rest is float64.
+    const high = low.map((one) => one.to('bfloat16').to('float64').detach());
+    for (const one of [...low, ...high]) one.requiresGrad = true;
+    const a = shortLinear(low[0] as Tensor, low[1] as Tensor, low[2] ?? null);
+    const b = shortLinearReference(high[0] as Tensor, high[1] as Tensor, high[2] ?? null);
+    expect([a.dtype, a.shape]).toEqual(['bfloat16', [tokens, outputs]]);
+    expect(error(a, b)).toBeLessThan(4e-3);
+    const direction = randn([tokens, outputs]).to('bfloat16');
+    const da = grad([a], low, { gradients: [direction] });
+    const db = grad([b], high, { gradients: [direction.to('float64')] });
+    expect(da.map((one) => one?.dtype)).toEqual(['bfloat16', 'float32', ...(biased ? ['float32'] : [])]);
+    expect(error(da[0] as Tensor, db[0] as Tensor)).toBeLessThan(4e-3);
+    // Where matrix units are at hand nothing rounds a weight's gradient.
+    expect(error(da[1] as Tensor, db[1] as Tensor)).toBeLessThan(4e-3);
+    if (biased) expect(error(da[2] as Tensor, db[2] as Tensor)).toBeLessThan(4e-3);
+  });
+
+  it('one thread and two: the same bits', () => {
+    manualSeed(5);
+    const x = randn([1100, 66]).to('bfloat16');
+    const weight = randn([130, 66]);
+    const before = getThreads();
+    const [one, two] = [1, 2].map((threads) => {
+      setThreads(threads);
+      const [a, b] = [x.detach().clone(), weight.detach().clone()];
+      a.requiresGrad = true;
+      b.requiresGrad = true;
+      const y = shortLinear(a, b);
+      const gradients = grad([y], [a, b], { gradients: [y.detach()] });
+      return [y, ...gradients].map((tensor) => (tensor as Tensor).numbers());
+    });
+    setThreads(before);
+    expect(two).toEqual(one);
+  });
+
+  it('refuses a weight that does not fit', () => {
+    expect(() => shortLinear(randn([2, 3]).to('bfloat16'), randn([4, 5]))).toThrow(
+      'short_linear: x must be [..., inputs]',
+    );
+  });
+});
 
 describe('addRmsNorm', () => {
   const shapes = [

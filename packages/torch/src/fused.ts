@@ -15,6 +15,7 @@ const TOKEN_LOGPROBS = 100_003;
 const TOKEN_KL = 100_004;
 const ROPE = 100_005;
 const ADD_RMS_NORM = 100_010;
+const SHORT_LINEAR = 100_011;
 
 /** silu(gate) · up for a projection that holds both side by side: [..., 2I] → [..., I] (arXiv 2002.05202). */
 export function swiglu(gateUp: Tensor): Tensor {
@@ -24,6 +25,17 @@ export function swiglu(gateUp: Tensor): Tensor {
 /** weight · x / sqrt(mean(x²) + eps) over the last dimension; weight [last dimension] (arXiv 1910.07467). */
 export function fusedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
   return callTensor(lazy(RMS_NORM, 'dunwu::rms_norm'), x, weight, eps);
+}
+
+/**
+ * x · weightᵀ + bias in x's type, bfloat16 say, with weight and bias kept in float32: they are rounded on the way, their gradients
+ * are not. On processors with matrix units for bfloat16 (AMX) both ways run on those, with sums in float32.
+ *
+ * @param x [..., inputs]
+ * @param weight [outputs, inputs]; `bias` [outputs] or null
+ */
+export function shortLinear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
+  return callTensor(lazy(SHORT_LINEAR, 'dunwu::short_linear'), x, weight, bias);
 }
 
 /**

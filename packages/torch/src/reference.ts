@@ -14,6 +14,10 @@ export function rmsNormReference(x: Tensor, weight: Tensor, eps: number): Tensor
   return x.mul(x.square().mean(-1, true).add(eps).rsqrt()).mul(weight);
 }
 
+export function shortLinearReference(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
+  return x.linear(weight.to(x.dtype), bias?.to(x.dtype) ?? null);
+}
+
 export function addRmsNormReference(
   x: Tensor,
   delta: Tensor | null,

@@ -1,4 +1,4 @@
-import { noGrad, scope, type Tensor } from '@dunwu/torch';
+import { noGrad, scope, shortLinear, type Tensor } from '@dunwu/torch';
 import type { DecoderParts } from './decoder-parts.js';
 import { copied, filled, normal, type Parameter, parameter } from './parameter.js';
 
@@ -83,7 +83,8 @@ export class Linear {
   /** [..., inputs] → [..., rows]: x Wᵀ + b, and for each adapter's rows scale · (x Aᵀ) Bᵀ more. */
   forward(x: Tensor): Tensor {
     // In x's type: weights are kept in float32, and rounded where the network computes in a shorter one.
-    const y = x.linear(this.#weight.to(x.dtype), this.bias?.to(x.dtype) ?? null);
+    const weight = this.#weight;
+    const y = weight.dtype === x.dtype ? x.linear(weight, this.bias) : shortLinear(x, weight, this.bias);
     // In place: y is nobody else's yet, and its backward does not look at it.
     for (const { part, a, b, scale } of this.#beside) {
       y.narrow(-1, part.from, part.length).add_(x.linear(a.to(x.dtype)).mul(scale).linear(b.to(x.dtype)));
