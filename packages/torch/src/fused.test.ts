@@ -115,6 +115,44 @@ describe('shortLinear', () => {
   });
 });
 
+describe('groupedExperts in bfloat16 with float32 weights', () => {
+  it.each([
+    [40, 6, 3, 34, 20, 6], // every expert
+    [300, 2, 1, 64, 32, 2], // several blocks of tokens
+    [3, 8, 2, 16, 8, 8], // most without a token
+    [1, 4, 4, 6, 4, 4],
+    [5, 4, 2, 7, 5, 4], // odd: no matrix units
+    [0, 4, 2, 8, 4, 4],
+  ])('%i tokens, %i experts, top %i, %i → %i', (tokens, experts, topK, hidden, inner, open) => {
+    manualSeed(6);
+    const indices = tensor(
+      BigInt64Array.from({ length: tokens * topK }, (_, i) => BigInt((Math.floor(i / topK) * 5 + (i % topK)) % open)),
+      { shape: [tokens, topK] },
+    );
+    const low = [
+      randn([tokens, hidden]).to('bfloat16'),
+      randn([tokens, topK]).to('bfloat16'),
+      randn([experts, 2 * inner, hidden]),
+      randn([experts, hidden, inner]),
+    ].map((one) => one.detach().clone());
+    const high = low.map((one) => one.to('bfloat16').to('float64').detach());
+    for (const one of [...low, ...high]) one.requiresGrad = true;
+    const run = (f: typeof groupedExperts, [x, w, g, d]: Tensor[]) =>
+      f(x as Tensor, indices, w as Tensor, g as Tensor, d as Tensor);
+    const a = run(groupedExperts, low);
+    const b = run(groupedExpertsReference, high);
+    expect([a.dtype, a.shape]).toEqual(['bfloat16', [tokens, hidden]]);
+    expect(error(a, b)).toBeLessThan(2e-2);
+    const direction = randn([tokens, hidden]).to('bfloat16');
+    const da = grad([a], low, { gradients: [direction] });
+    const db = grad([b], high, { gradients: [direction.to('float64')] });
+    expect(da.map((one) => one?.dtype)).toEqual(['bfloat16', 'bfloat16', 'float32', 'float32']);
+    da.forEach((one, i) => {
+      expect(error(one as Tensor, db[i] as Tensor)).toBeLessThan(3e-2);
+    });
+  });
+});
+
 describe('addRmsNorm', () => {
   const shapes = [
     [7, 10],

@@ -63,7 +63,7 @@ export function addRmsNorm(
  * @param x [tokens, hidden]
  * @param indices int64 [tokens, top_k]
  * @param weights [tokens, top_k]
- * @param gateUp [experts, 2 · inner, hidden]
+ * @param gateUp [experts, 2 · inner, hidden]; like `down` it may be of a longer type than x, and is rounded then
  * @param down [experts, hidden, inner]
  * @returns [tokens, hidden]
  */

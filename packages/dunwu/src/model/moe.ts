@@ -84,13 +84,7 @@ export class MoeLayer {
   /** @param x [tokens, hidden] → the same shape, and what the router chose. */
   forward(x: Tensor): { output: Tensor; router: RouterOutput } {
     const router = this.router.forward(x);
-    const routed = groupedExperts(
-      x,
-      router.indices,
-      router.weights.to(x.dtype),
-      this.gateUp.to(x.dtype),
-      this.down.to(x.dtype),
-    );
+    const routed = groupedExperts(x, router.indices, router.weights.to(x.dtype), this.gateUp, this.down);
     return { output: this.shared === null ? routed : routed.add(this.shared.forward(x)), router };
   }
 
