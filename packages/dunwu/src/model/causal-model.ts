@@ -18,7 +18,9 @@ export interface ModelInput {
   readonly tokens: Tensor;
   /** int64 [batch, time]; default 0..time−1 in every row. */
   readonly positions?: Tensor;
-  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal. For packed rows see train/packed.ts. */
+  /** Of rows that hold several sequences: the place in its row where each token's sequence begins, int64 [batch, time]. */
+  readonly starts?: Tensor;
+  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal, within `starts`. */
   readonly mask?: Tensor;
 }
 
@@ -198,9 +200,9 @@ export class CausalModel {
     return adapters.length > 0 ? adapters : this.parameters().filter(({ kind }) => kind !== 'buffer');
   }
 
-  #context(positions: Tensor, mask: Tensor): AttentionContext {
+  #context(positions: Tensor, mask: Tensor | null, starts: Tensor | null = null): AttentionContext {
     const [cosine, sine] = this.#rope.at(positions.reshape([-1]));
-    return { cosine, sine, mask };
+    return { cosine, sine, mask, starts };
   }
 
   /**
@@ -215,7 +217,9 @@ export class CausalModel {
     this.#checkLength(time);
     const device = input.tokens.device;
     const positions = input.positions ?? rowPositions(batch, time, device);
-    const context = this.#context(positions, input.mask ?? causalMask(time, device));
+    // In latent space scores are added to a mask; otherwise the fused operators need none.
+    const mask = input.mask ?? (options.absorbed === true ? causalMask(time, device) : null);
+    const context = this.#context(positions, mask, input.starts ?? null);
     const routers: RouterOutput[] = [];
     const hiddenStates: Tensor[] = [];
     const shape = [batch, time, this.config.hidden_size];

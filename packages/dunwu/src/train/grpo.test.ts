@@ -250,7 +250,7 @@ describe('the reference', () => {
     const kept = (await train({ steps: 4, ...kl('exact') })).host.series('kl');
     const fresh = (await train({ steps: 4, ...kl('exact'), reference_every: 2 })).host.series('kl');
     expect(kept[0]).toBeCloseTo(0, 6);
-    expect(kept.every((value, i) => i === 0 || value > (kept[i - 1] as number))).toBe(true);
+    expect(Math.min(...kept.slice(1))).toBeGreaterThan(0.01);
     expect(fresh.slice(0, 2)).toEqual(kept.slice(0, 2));
     expect(fresh[2]).toBeCloseTo(0, 6); // refreshed after step 2
     expect(fresh[3]).toBeGreaterThan(1e-5);

@@ -26,8 +26,8 @@ it('training: the products are those of the formula, forward and twice that back
     expect(profiled.tokens).toBe(batch * time);
     expect(profiled.phases.map(({ name }) => name)).toEqual(['forward', 'backward', 'optimiser']);
     const [forward, backward, optimiser] = profiled.phases.map(({ products }) => products.flops);
-    // Attention is computed as a full square here: each token with all `time` of its row.
-    expect(forward).toBe(batch * time * countFlops(model.config).forward(time));
+    // Attention multiplies by itself: its operations are not among the products.
+    expect(forward).toBe(batch * time * countFlops(model.config).forward(0));
     // The head's logits are not held, but computed once more for their gradient.
     const head = 2 * batch * time * model.config.vocab_size * model.config.hidden_size;
     expect(backward).toBe(2 * (forward as number) + head);
