@@ -77,7 +77,7 @@ describe('a chat template', () => {
   });
 
   it.each([
-    ['nothing', undefined, 'has no chat_template'],
+    ['nothing', undefined, 'has no chat_template (chat_template.jinja, or tokenizer_config.json)'],
     ['a template that drops reasoning', PLAIN.replace('m.content', "m.content.split('</think>')[-1]"), 'leaves out'],
     [
       'one that changes earlier turns',

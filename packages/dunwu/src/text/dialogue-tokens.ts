@@ -1,4 +1,4 @@
-import { encodeTagged, type Message, renderChatTemplate, renderMessages } from './template.js';
+import { encodeTagged, type Message, ownTokens, renderChatTemplate } from './template.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /**
@@ -24,7 +24,7 @@ export function dialogueTokens(
   messages: readonly Message[],
   loss: LossMask = 'assistant',
 ): DialogueTokens {
-  const tokens = renderMessages(tokenizer, messages);
+  const tokens = ownTokens(tokenizer, messages);
   if (loss === 'all') return { tokens, mask: tokens.map(() => 1) };
   const mask = new Array<number>(tokens.length).fill(0);
   const last = messages.findLastIndex(({ role }) => role === 'assistant');
@@ -42,7 +42,7 @@ export function dialogueTokens(
 }
 
 /**
- * A conversation in the tokenizer's own chat template (jinja, from tokenizer_config.json), with what of it is learnt: of
+ * A conversation in the tokenizer's own chat template (jinja), with what of it is learnt: of
  * an assistant's turn, what comes after the template's generation prompt, up to and with the end-of-text token.
  *
  * A template may do things that cannot be trained on as they stand, such as leaving out the reasoning of earlier turns;
@@ -57,7 +57,8 @@ export function chatDialogueTokens(
   loss: LossMask = 'assistant',
 ): DialogueTokens {
   const { chat_template: template, special } = tokenizer;
-  if (template === undefined) throw new Error(`${tokenizer.path}: tokenizer_config.json has no chat_template`);
+  if (template === undefined)
+    throw new Error(`${tokenizer.path}: has no chat_template (chat_template.jinja, or tokenizer_config.json)`);
   const eos = special.eos === undefined ? undefined : tokenizer.id_to_token(special.eos);
   if (eos === undefined) throw new Error(`${tokenizer.path}: has no end-of-text token (eos_token)`);
   const bos = special.bos === undefined ? undefined : tokenizer.id_to_token(special.bos);
