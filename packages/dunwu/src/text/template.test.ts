@@ -3,7 +3,6 @@ import {
   decodeResponse,
   encodeTagged,
   type Message,
-  ownTokens,
   R1_ZERO_INSTRUCTION,
   r1ZeroPromptText,
   renderChatTemplate,
@@ -183,12 +182,11 @@ describe("a checkpoint's own chat template wins over the role tokens", () => {
     expect(decodeResponse(distilled, said)).toBe('1</think><answer>1</answer>');
   });
 
-  it('dialogues to learn from have our own form all the same', () => {
+  it('thoughts of earlier turns are left out where the template leaves them out', () => {
     const turns: Message[] = [
       { role: 'user', content: 'a' },
       { role: 'assistant', content: '<think>1</think>2' },
     ];
-    expect(ownTokens(distilled, turns)).toEqual(renderMessages(tokenizer, turns));
     expect(distilled.decode(renderMessages(distilled, turns))).toBe(
       '<｜begin▁of▁sentence｜><｜User｜>a<｜Assistant｜>2<｜end▁of▁sentence｜>',
     );

@@ -84,7 +84,7 @@ export function encodeTagged(tokenizer: Tokenizer, text: string): number[] {
  * template says otherwise even where the tokenizer has DeepSeek's role tokens: R1-Distill's begins the thought,
  * DeepSeek-V2-Chat's spells the roles out.
  */
-function inOwnForm({ special, chat_template }: Tokenizer): boolean {
+export function inOwnForm({ special, chat_template }: Tokenizer): boolean {
   if (chat_template === undefined) return true;
   const complete = special.bos !== undefined && special.user !== undefined && special.assistant !== undefined;
   return complete && chat_template === CHAT_TEMPLATE;
@@ -170,11 +170,8 @@ export function renderMessages(
   return inOwnForm(tokenizer) ? ownTokens(tokenizer, messages, options) : chatTokens(tokenizer, messages, options);
 }
 
-/**
- * A conversation in our own form, whatever the tokenizer's chat template says.
- * @throws Error for an unknown role, and when the tokenizer lacks one of the form's tokens
- */
-export function ownTokens(
+/** @throws Error for an unknown role, and when the tokenizer lacks one of our form's tokens */
+function ownTokens(
   tokenizer: Tokenizer,
   messages: readonly Message[],
   { add_generation_prompt = false, at_most }: MessageOptions = {},
