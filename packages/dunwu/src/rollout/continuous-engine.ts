@@ -2,7 +2,7 @@ import { noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import { TokenCache } from '../model/token-cache.js';
 import { decodeStep } from './decode-step.js';
-import { SequenceRandom, sampleTokens } from './sampling.js';
+import { pick, SequenceRandom, sampleTokens } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
 
 /** A token as it is drawn. */
@@ -10,6 +10,8 @@ export interface DrawnToken {
   readonly token: number;
   /** Under the tempered distribution before top_k and top_p cut it (sampleTokens). */
   readonly logprob: number;
+  /** Under the model's own distribution, whatever the temperature: comparable with `top`. */
+  readonly own: number;
   /** The likeliest tokens of the model's own distribution with their log-probabilities, best first, where asked for. */
   readonly top: readonly (readonly [token: number, logprob: number])[];
 }
@@ -93,12 +95,11 @@ export class ContinuousEngine {
 
   /**
    * @returns one for each sample, in order
-   * @throws Error (as a rejection) when the request can never be served: an empty prompt, one beyond the model's positions,
-   *   more rows or tokens than the engine has at all.
+   * @throws Error (as a rejection) when the request can never be served (`problem`), or the engine fails
    */
   generate(request: GenerationRequest): Promise<Generated[]> {
     return new Promise((resolve, reject) => {
-      const problem = this.#problem(request);
+      const problem = this.problem(request);
       if (problem !== null) {
         reject(new Error(problem));
         return;
@@ -114,7 +115,11 @@ export class ContinuousEngine {
     });
   }
 
-  #problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
+  /**
+   * Why a request can never be served: an empty prompt, one beyond the model's positions, more rows or tokens than the engine
+   * has at all; null when it can.
+   */
+  problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
     const limit = this.#model.config.max_position_embeddings;
     const longest = tokens.length + sampling.max_tokens;
     if (tokens.length === 0) return 'the prompt is empty';
@@ -239,11 +244,13 @@ export class ContinuousEngine {
               group.length === rows.length ? logits : logits.indexSelect(0, tensor(BigInt64Array.from(places, BigInt)));
             const uniforms = sampling.temperature === 0 ? [] : group.map((row) => row.random.next());
             const { tokens, logprobs } = sampleTokens(own, uniforms, sampling);
+            const plain = sampling.temperature === 0 || sampling.temperature === 1 ? logprobs : pick(own, tokens);
             const most = Math.max(...group.map(({ job }) => job.request.top ?? 0));
             const top = most === 0 ? null : own.sub(own.logsumexp(-1, true)).topk(most, -1);
             return {
               tokens: tokens.numbers(),
               logprobs: logprobs.numbers(),
+              plain: plain.numbers(),
               most,
               top: top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() },
             };
@@ -254,6 +261,7 @@ export class ContinuousEngine {
           drawn[places[i] as number] = {
             token: found.tokens[i] as number,
             logprob: found.logprobs[i] as number,
+            own: found.plain[i] as number,
             top: Array.from({ length: wanted }, (_, rank) => {
               const at = i * found.most + rank;
               return [found.top?.ids[at] as number, found.top?.values[at] as number] as const;
