@@ -59,11 +59,16 @@ export function chatTokens(
   return tokenizer.encode(rendered, { allow_special: true, ignore: break_ });
 }
 
-/** A private-use character that no message has. */
+/** A private-use character that no message has. One look at each character: a message may be long and have all but one. */
 function unused(messages: readonly Message[]): string {
-  for (let code = 0xe000; code < 0xf8ff; code++) {
-    const character = String.fromCharCode(code);
-    if (!messages.some(({ content }) => content.includes(character))) return character;
+  const [first, end] = [0xe000, 0xf8ff];
+  const taken = new Set<number>();
+  for (const { content } of messages) {
+    for (let i = 0; i < content.length; i++) {
+      const code = content.charCodeAt(i);
+      if (code >= first && code < end) taken.add(code);
+    }
   }
+  for (let code = first; code < end; code++) if (!taken.has(code)) return String.fromCharCode(code);
   throw new Error('messages: every private-use character occurs in them');
 }
