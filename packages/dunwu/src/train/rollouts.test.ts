@@ -37,6 +37,20 @@ describe('rollOut', () => {
     key,
   });
 
+  it('a temperature near 0 draws what 0 does, with log-probabilities that are numbers', async () => {
+    const at = (temperature: number) =>
+      rollOut(new RolloutEngine(model), tokenizer, PROBLEMS, {
+        ...plan(String),
+        sampling: { ...plan(String).sampling, temperature },
+      });
+    const greedy = await at(0);
+    for (const temperature of [1e-8, 1e-40]) {
+      const cold = await at(temperature);
+      expect(cold.map(({ sample }) => sample.tokens)).toEqual(greedy.map(({ sample }) => sample.tokens));
+      for (const { sample } of cold) for (const value of sample.logprobs) expect(value).toBeCloseTo(0, 6);
+    }
+  });
+
   it("a thought that a checkpoint's template has begun is whole in the response", async () => {
     const distilled = await makeTokenizer(SMALL_CORPUS, { vocab_size: 280, digits: 'single' }, R1_DISTILL_TEMPLATE);
     const [one] = await rollOut(new RolloutEngine(model), distilled, PROBLEMS.slice(0, 1), plan(String));
