@@ -15,8 +15,9 @@ export interface OpenedModel {
 /** @param folder one that has a tokenizer.json (requireTokenizer) */
 export async function openModel(folder: string): Promise<OpenedModel> {
   // Not at the top of the file: --help must not load the engine.
-  const [{ endOfTextIds, loadModel }, { Tokenizer }, { chooseCompute }] = await Promise.all([
+  const [{ loadModel }, { stopIds }, { Tokenizer }, { chooseCompute }] = await Promise.all([
     import('../model/checkpoint.js'),
+    import('../rollout/stop-ids.js'),
     import('../text/tokenizer.js'),
     import('../train/compute.js'),
   ]);
@@ -29,9 +30,6 @@ export async function openModel(folder: string): Promise<OpenedModel> {
       requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
       return model;
     },
-    stopIds(config) {
-      const { eos } = tokenizer.special;
-      return [...new Set([...endOfTextIds(folder, config), ...(eos === undefined ? [] : [eos])])];
-    },
+    stopIds: (config) => stopIds(folder, config, tokenizer),
   };
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
-import { ContinuousEngine, type GenerationRequest } from './continuous-engine.js';
+import { ContinuousEngine, type DrawnToken, type GenerationRequest } from './continuous-engine.js';
 import { RolloutEngine } from './engine.js';
 
 const MODELS: [name: string, make: () => CausalModel][] = [
@@ -74,6 +74,32 @@ describe.each(MODELS)('%s', (_name, make) => {
       expect(own.map(([, , logprob]) => logprob)).toEqual(logprobs);
     }
   });
+
+  it.each([0, 0.4, 1, 2])(
+    'at temperature %d: the tempered log-probability, and the model’s own',
+    async (temperature) => {
+      const told: DrawnToken[] = [];
+      const vocabulary = model.config.vocab_size;
+      await engine().generate(
+        request(1, {
+          sampling: { temperature, top_p: 1, top_k: 3, max_tokens: 4 },
+          stop: [],
+          top: vocabulary,
+          onToken: (drawn) => {
+            told.push(drawn);
+            return undefined;
+          },
+        }),
+      );
+      expect(told).toHaveLength(4);
+      for (const { token, logprob, own, top } of told) {
+        expect(own).toBeCloseTo(new Map(top).get(token) as number, 5);
+        const heat = temperature === 0 ? 1 : temperature;
+        const mass = top.reduce((sum, [, value]) => sum + Math.exp(value / heat), 0);
+        expect(logprob).toBeCloseTo(own / heat - Math.log(mass), 4);
+      }
+    },
+  );
 
   it('waits for room, in the order of coming, and never holds more than it may', async () => {
     const served = engine(2, 60);
@@ -155,6 +181,11 @@ describe.each(MODELS)('%s', (_name, make) => {
     [{ sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 62 } }, "exceed the model's 64 positions"],
     [{ samples: 4, sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 50 } }, 'are more than the 100'],
   ])('%j can never be served: %s', async (more, message) => {
+    expect(engine(4, 100).problem(request(0, more))).toContain(message);
     await expect(engine(4, 100).generate(request(0, more))).rejects.toThrow(message);
+  });
+
+  it('what can be served has no problem', () => {
+    expect(engine().problem(request(0))).toBeNull();
   });
 });

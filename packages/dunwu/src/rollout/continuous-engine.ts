@@ -10,6 +10,8 @@ export interface DrawnToken {
   readonly token: number;
   /** Under the tempered distribution before top_k and top_p cut it (sampleTokens). */
   readonly logprob: number;
+  /** Under the model's own distribution, whatever the temperature: comparable with `top`. */
+  readonly own: number;
   /** The likeliest tokens of the model's own distribution with their log-probabilities, best first, where asked for. */
   readonly top: readonly (readonly [token: number, logprob: number])[];
 }
@@ -135,12 +137,11 @@ export class ContinuousEngine {
 
   /**
    * @returns one for each sample, in order
-   * @throws Error (as a rejection) when the request can never be served: an empty prompt, a token that the model does not have,
-   *   more positions than the model's, more rows or tokens than the engine has at all.
+   * @throws Error (as a rejection) when the request can never be served (`problem`), or the engine fails
    */
   generate(request: GenerationRequest): Promise<Generated[]> {
     return new Promise((resolve, reject) => {
-      const problem = this.#disposed ? 'the engine is closed' : this.#problem(request);
+      const problem = this.#disposed ? 'the engine is closed' : this.problem(request);
       if (problem !== null) {
         reject(new Error(problem));
         return;
@@ -164,7 +165,11 @@ export class ContinuousEngine {
     this.#decoder = null;
   }
 
-  #problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
+  /**
+   * Why a request can never be served: an empty prompt, a token that the model does not have, more positions than the model's, more
+   * rows or tokens than the engine has at all; null when it can.
+   */
+  problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
     const { max_position_embeddings: limit, vocab_size } = this.#model.config;
     const longest = tokens.length + sampling.max_tokens;
     if (tokens.length === 0) return 'the prompt is empty';
@@ -357,13 +362,14 @@ export class ContinuousEngine {
           const owners = groups.flatMap((group, i) => group.map(() => i));
           const uniforms = rows.map((row) => (row.job.request.sampling.temperature === 0 ? 0 : row.random.next()));
           const samplings = rows.map((row) => row.job.request.sampling);
-          const { tokens, logprobs } = drawTokens(logits, owners, uniforms, samplings);
+          const { tokens, logprobs, raw } = drawTokens(logits, owners, uniforms, samplings);
           const most = Math.max(0, ...rows.map(({ job }) => job.request.top ?? 0));
           const top = most === 0 ? null : logits.sub(logits.logsumexp(-1, true)).topk(most, -1);
           const best = top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() };
           return rows.map((row, i) => ({
             token: tokens[i] as number,
             logprob: logprobs[i] as number,
+            own: raw[i] as number,
             top: Array.from({ length: row.job.request.top ?? 0 }, (_, rank) => {
               const at = (owners[i] as number) * most + rank;
               return [best?.ids[at] as number, best?.values[at] as number] as const;

@@ -107,6 +107,28 @@ describe('sampleTokens', () => {
     expect(logprobs.numbers()[1]).toBeCloseTo(Math.log(0.09 / 0.3), 6);
   });
 
+  it.each([1e-4, 1e-8, 1e-37, 1e-40, 1e-300])('temperature %d: the likeliest, and no NaN', (temperature) => {
+    const rows = [[1, 5, 5.5, -3], [30, -20, 29.9, 1], [-4000, -3999, -5000, NO], log(P)];
+    for (const [top_k, top_p] of [
+      [0, 1],
+      [2, 0.9],
+    ] as const) {
+      for (const uniform of [0, 0.5, LAST]) {
+        const { tokens, logprobs } = sampleTokens(
+          tensor(rows),
+          rows.map(() => uniform),
+          { temperature, top_k, top_p },
+        );
+        expect(tokens.numbers()).toEqual([2, 0, 1, 1]);
+        expect(logprobs.numbers()).toEqual([0, 0, 0, 0]);
+      }
+    }
+    // The limit of a tie: each of the likeliest, with its share.
+    const tie = sampleTokens(tensor([1, 2, 3].map(() => [7, 7, 1])), [0.49, 0.51, LAST], { ...PLAIN, temperature });
+    expect(tie.tokens.numbers()).toEqual([0, 1, 1]);
+    for (const value of tie.logprobs.numbers()) expect(value).toBeCloseTo(Math.log(0.5), 6);
+  });
+
   it.each([
     ['as they are', PLAIN, P],
     ['temperature 2', { ...PLAIN, temperature: 2 }, P.map(Math.sqrt)],

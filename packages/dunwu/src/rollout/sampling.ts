@@ -56,7 +56,7 @@ export function sampleTokens(
     const tokens = logits.argmax(-1);
     return { tokens, logprobs: pick(logits, tokens) };
   }
-  const tempered = temperature === 1 ? logits : logits.div(temperature);
+  const tempered = temper(logits, temperature);
   const cumulative = truncateLogits(tempered, sampling).softmax(-1).cumsum(-1);
   const vocabulary = logits.size(-1);
   const total = cumulative.narrow(-1, vocabulary - 1, 1);
@@ -70,7 +70,23 @@ export function sampleTokens(
   return { tokens, logprobs: pick(tempered, tokens) };
 }
 
-function pick(logits: Tensor, tokens: Tensor): Tensor {
+/** Below it logits are divided relative to the largest, so that no quotient overflows and ties stay ties. */
+const COLD = 1e-3;
+/** Below it nothing changes any more: whatever is not likeliest has no probability, and float32 holds no smaller divisors. */
+const COLDEST = 1e-30;
+
+/** Logits over temperature; at temperatures near 0 shifted so that the largest is 0, which is the same distribution. */
+function temper(logits: Tensor, temperature: number): Tensor {
+  if (temperature === 1) return logits;
+  if (temperature >= COLD) return logits.div(temperature);
+  return logits.sub(logits.amax(-1, true)).div(Math.max(temperature, COLDEST));
+}
+
+/**
+ * Log-probabilities of tokens [rows] under the distributions of logits [rows, vocabulary]: of the model's own where they are
+ * its logits.
+ */
+export function pick(logits: Tensor, tokens: Tensor): Tensor {
   return logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).sub(logits.logsumexp(-1));
 }
 
