@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { Decoder } from '../model/decoder.js';
 import { ask, events, type Harness, makeHarness, post } from './testing/harness.js';
 
 let harness: Harness;
@@ -134,9 +135,9 @@ describe("errors in OpenAI's shape", () => {
     for (const steps of [0, 2]) {
       for (const streamed of [false, true]) {
         let left = steps;
-        const logits = harness.model.logits.bind(harness.model);
-        const failing = vi.spyOn(harness.model, 'logits').mockImplementation((...given) => {
-          if (left-- > 0) return logits(...given);
+        const step = Decoder.prototype.step;
+        const failing = vi.spyOn(Decoder.prototype, 'step').mockImplementation(function (this: Decoder, ...given) {
+          if (left-- > 0) return step.apply(this, given);
           throw new Error('out of memory');
         });
         const body = ask('a', { max_tokens: 20 });
