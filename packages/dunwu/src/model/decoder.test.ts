@@ -42,7 +42,7 @@ function decode(
   const longest = Math.max(...texts.map(({ length }) => length));
   const pagesEach = pagesFor(longest);
   const decoder = new Decoder(model, dtype);
-  const cache = new PagedCache(model.config, texts.length * pagesEach);
+  const cache = new PagedCache(model.config, texts.length * pagesEach, dtype);
   model.reserve(longest);
   try {
     return scope(() => {

@@ -36,11 +36,14 @@ const EXACT = /(norm|bias|router)$/;
 export class Decoder {
   readonly #model: CausalModel;
   readonly #number: number;
+  /** What weights are read as, and what its caches hold. */
+  readonly dtype: DecoderType;
   readonly #copies: Tensor[] = [];
 
   /** @param dtype default as the model computes */
   constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
     this.#model = model;
+    this.dtype = dtype;
     const names: string[] = [];
     const tensors: Tensor[] = [];
     scope(() =>

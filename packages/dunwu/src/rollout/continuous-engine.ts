@@ -290,14 +290,14 @@ export class ContinuousEngine {
 
   /** Takes a page when the token of this place is the first of one. @returns the place */
   #entryFor(pages: number[], length: number): number {
-    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages);
+    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
+    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages, this.#decoder.dtype);
     if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
     return length;
   }
 
   /** Logits of the columns that something is drawn from, in order. */
   #compute(columns: readonly Column[]): Tensor {
-    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
     const tables = [...new Set(columns.map(({ pages }) => pages))];
     const place = new Map(tables.map((pages, i) => [pages, i]));
     const pagesEach = Math.max(...tables.map(({ length }) => length));
@@ -307,7 +307,7 @@ export class ContinuousEngine {
     });
     const numbers = (of: (column: Column) => number): BigInt64Array =>
       BigInt64Array.from(columns, (column) => BigInt(of(column)));
-    return this.#decoder.step(
+    return (this.#decoder as Decoder).step(
       {
         tokens: numbers(({ token }) => token),
         lengths: numbers(({ length }) => length),

@@ -102,7 +102,7 @@ export function profileGeneration(model: CausalModel, { rows, prompt, made, repe
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
   const generate = () => {
     const decoder = new Decoder(model);
-    const cache = new PagedCache(model.config, rows * pagesEach);
+    const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype);
     const pages = Int32Array.from({ length: rows * pagesEach }, () => cache.take());
     /** @param columns row, place and token of each; `wanted` of them give logits */
     const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>

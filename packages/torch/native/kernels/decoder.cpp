@@ -107,7 +107,8 @@ struct StepInputs {
   const int64_t* wanted;
   int64_t wanted_count;
   const float *cosine, *sine;
-  std::vector<float*> cache;
+  /// In the decoder's own type.
+  std::vector<void*> cache;
   int64_t page_stride;
 };
 
@@ -115,6 +116,7 @@ struct Decoder {
   virtual ~Decoder() = default;
   virtual void step(const StepInputs& in, float* logits, int64_t threads) = 0;
   int64_t layers = 0, vocabulary = 0, entry_width = 0, rotary_half = 0, hidden_width = 0;
+  at::ScalarType cache_type = at::kFloat;
 };
 
 template <typename W>
@@ -123,6 +125,7 @@ class TypedDecoder : public Decoder {
   explicit TypedDecoder(const Parts& parts) {
     if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_matrix_units() && parts.whole("even") != 0;
     layers = parts.whole("layers");
+    cache_type = c10::CppTypeToScalarType<W>::value;
     hidden_ = hidden_width = parts.whole("hidden");
     eps_ = static_cast<float>(parts.setting("eps"));
     heads_ = parts.whole("heads");
@@ -167,9 +170,9 @@ class TypedDecoder : public Decoder {
         normalise(team, room.x, room.normed, layer.input_norm, hidden_, width, eps_);
         team.meet();
         if (latent_)
-          latent_attention(team, layer, in, in.cache[i], width, room);
+          latent_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         else
-          grouped_attention(team, layer, in, in.cache[i], width, room);
+          grouped_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         normalise(team, room.x, room.normed, layer.post_norm, hidden_, width, eps_);
         team.meet();
         if (layer.dense)
@@ -192,8 +195,9 @@ class TypedDecoder : public Decoder {
       team.meet();
       // Rows of logits, as samplers want them.
       const auto [begin, end] = team.share(in.wanted_count);
-      for (int64_t i = begin; i < end; ++i)
-        for (int64_t v = 0; v < vocabulary; ++v) logits[i * vocabulary + v] = room.wide[v * last + i];
+      for (int64_t v = 0; v < vocabulary; v += kColumnBlock)
+        for (int64_t i = begin; i < end; ++i)
+          for (int64_t j = v; j < std::min(vocabulary, v + kColumnBlock); ++j) logits[i * vocabulary + j] = room.wide[j * last + i];
       release();
     });
   }
@@ -393,13 +397,14 @@ class TypedDecoder : public Decoder {
 
   static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + in.sequences[m] * in.pages_per_sequence; }
 
-  float* entry(const StepInputs& in, float* cache, int64_t m) const {
+  /// Where column m's numbers go; `token` numbers apart in their page.
+  W* entry(const StepInputs& in, W* cache, int64_t m, int64_t token) const {
     const int64_t position = in.lengths[m] - 1;
     const int64_t page = table(in, m)[position / kPageTokens];
-    return cache + page * in.page_stride + position % kPageTokens * entry_width;
+    return cache + page * in.page_stride + position % kPageTokens * token;
   }
 
-  void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
+  void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
     const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
     float *query_latent = room.first, *query = room.second, *kv = room.third;
     prepare(team, room.normed, hidden_, width, room);
@@ -413,8 +418,8 @@ class TypedDecoder : public Decoder {
       const auto [begin, end] = team.share(width, kLanes);
       for (int64_t m = begin; m < std::min(end, in.columns); ++m) {
         rotate(kv + rank_ * width, width, m, in.lengths[m] - 1, in, room.own[team.member]);
-        float* to = entry(in, cache, m);
-        for (int64_t i = 0; i < rank_ + rope; ++i) to[i] = kv[i * width + m];
+        W* to = entry(in, cache, m, entry_width);
+        for (int64_t i = 0; i < rank_ + rope; ++i) to[i] = static_cast<W>(kv[i * width + m]);
       }
     }
     team.meet();
@@ -457,7 +462,7 @@ class TypedDecoder : public Decoder {
           }
           for (int64_t i = rank_ + rope; i < entry_width; ++i) to[i] = 0;
         }
-        const Pages pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
+        const Pages<W> pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
         attend(pages, queries, count, 0, entry_width, 0, padded(rank_), scores, outputs);
         for (int64_t h = 0; h < count; ++h)
           for (int64_t i = 0; i < rank_; ++i) mixed[((first + h) * rank_ + i) * width + m] = outputs[h * padded(rank_) + i];
@@ -480,8 +485,9 @@ class TypedDecoder : public Decoder {
     team.meet();
   }
 
-  void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
-    const int64_t wide_head = padded(head_width_), shared = heads_ / groups_;
+  void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
+    // In a page each head's keys, and then each head's values, lie together.
+    const int64_t wide_head = padded(head_width_), part = kPageTokens * wide_head, shared = heads_ / groups_;
     float* qkv = room.first;
     prepare(team, room.normed, hidden_, width, room);
     apply(team, layer.qkv, room.normed, width, qkv, room);
@@ -491,7 +497,7 @@ class TypedDecoder : public Decoder {
       const auto [begin, end] = team.share(in.columns);
       float* own = room.own[team.member];
       for (int64_t m = begin; m < end; ++m) {
-        float* to = entry(in, cache, m);
+        W* to = entry(in, cache, m, wide_head);
         for (int64_t h = 0; h < heads_ + groups_; ++h) {
           float* x = qkv + h * head_width_ * width;
           const float* norm = h < heads_ ? layer.query_norm : layer.key_norm;
@@ -503,11 +509,11 @@ class TypedDecoder : public Decoder {
           }
           rotate(x, width, m, in.lengths[m] - 1, in, own);
           if (h < heads_) continue;
-          float* key = to + (h - heads_) * wide_head;
+          W* key = to + (h - heads_) * part;
           const float* value = qkv + (h + groups_) * head_width_ * width + m;
           for (int64_t i = 0; i < head_width_; ++i) {
-            key[i] = x[i * width + m];
-            key[groups_ * wide_head + i] = value[i * width];
+            key[i] = static_cast<W>(x[i * width + m]);
+            key[groups_ * part + i] = static_cast<W>(value[i * width]);
           }
         }
       }
@@ -525,8 +531,8 @@ class TypedDecoder : public Decoder {
           const float* from = qkv + (group * shared + h) * head_width_ * width + m;
           for (int64_t i = 0; i < wide_head; ++i) queries[h * wide_head + i] = i < head_width_ ? from[i * width] * scale_ : 0.0f;
         }
-        const Pages pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
-        attend(pages, queries, shared, group * wide_head, wide_head, (groups_ + group) * wide_head, wide_head, scores, outputs);
+        const Pages<W> pages{cache, table(in, m), in.page_stride, wide_head, in.lengths[m]};
+        attend(pages, queries, shared, group * part, wide_head, (groups_ + group) * part, wide_head, scores, outputs);
         for (int64_t h = 0; h < shared; ++h)
           for (int64_t i = 0; i < head_width_; ++i)
             mixed[((group * shared + h) * head_width_ + i) * width + m] = outputs[h * wide_head + i];
@@ -753,9 +759,9 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
   int64_t most = 0;
   for (size_t i = 0; i < cache.size(); ++i) {
     const at::Tensor& layer = cache[i];
-    TORCH_CHECK(layer.scalar_type() == at::kFloat && layer.dim() == 3 && layer.size(1) == kPageTokens && layer.size(2) == model.entry_width && layer.is_contiguous() && (i == 0 || layer.size(0) == most), "decoder: a layer of the cache must be float32 [pages, ", kPageTokens, ", ", model.entry_width, "], got ", layer.sizes());
+    TORCH_CHECK(layer.scalar_type() == model.cache_type && layer.dim() == 3 && layer.size(1) == kPageTokens && layer.size(2) == model.entry_width && layer.is_contiguous() && (i == 0 || layer.size(0) == most), "decoder: a layer of the cache must be ", model.cache_type, " [pages, ", kPageTokens, ", ", model.entry_width, "], got ", layer.sizes());
     most = layer.size(0);
-    in.cache.push_back(layer.data_ptr<float>());
+    in.cache.push_back(layer.data_ptr());
   }
   for (int64_t m = 0; m < columns; ++m) {
     TORCH_CHECK_INDEX(in.tokens[m] >= 0 && in.tokens[m] < model.vocabulary, "decoder: token ", in.tokens[m], " of ", model.vocabulary);
