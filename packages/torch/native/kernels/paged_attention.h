@@ -63,25 +63,26 @@ inline Lanes sums_of_16(const Lanes* v) {
   return left[0];
 }
 
-/// Four heads and four tokens at a time: 16 sums, which are added up together.
-template <typename C>
-inline void scores_of_4x4(const C* key, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+/// HEADS heads and 16 / HEADS tokens at a time: 16 sums, which are added up together.
+template <int HEADS, typename C>
+inline void scores_of_16(const C* key, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+  constexpr int kTokens = 16 / HEADS;
   Lanes sums[16] = {};
   for (int64_t i = 0; i < width; i += kLanes) {
-    Lanes keys[4];
+    Lanes query[HEADS];
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) keys[t] = load_wide(key + t * entry + i);
+    for (int h = 0; h < HEADS; ++h) query[h] = load(queries + h * query_stride + i);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      const Lanes part = load_wide(key + t * entry + i);
 #pragma GCC unroll 4
-    for (int h = 0; h < 4; ++h) {
-      const Lanes query = load(queries + h * query_stride + i);
-#pragma GCC unroll 4
-      for (int t = 0; t < 4; ++t) sums[4 * h + t] += keys[t] * query;
+      for (int h = 0; h < HEADS; ++h) sums[kTokens * h + t] += part * query[h];
     }
   }
   const Lanes all_sums = sums_of_16(sums);
   float parts[16];
   std::memcpy(parts, &all_sums, sizeof parts);
-  for (int h = 0; h < 4; ++h) std::memcpy(scores + h * score_stride, parts + 4 * h, 16);
+  for (int h = 0; h < HEADS; ++h) std::memcpy(scores + h * score_stride, parts + kTokens * h, kTokens * 4);
 }
 #endif
 
@@ -95,8 +96,8 @@ inline void scores_of(const Pages<C>& pages, const float* queries, int64_t query
     int64_t t = 0;
 #if defined(__AVX512F__)
     // Beyond the sequence's end lie entries of the same page that nobody reads the scores of.
-    if constexpr (HEADS == 4)
-      for (; t < count; t += 4) scores_of_4x4(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
+    if constexpr (16 % HEADS == 0)
+      for (; t < count; t += 16 / HEADS) scores_of_16<HEADS, C>(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
 #endif
     for (; t < count; ++t) {
       Lanes sums[HEADS] = {};
