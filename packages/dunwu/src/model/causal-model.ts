@@ -260,7 +260,7 @@ export class CausalModel {
         (normed, attention) => attention.forward(normed, batch, context, cache, i),
         routers,
       );
-      return { hidden: module.readout(states), routers };
+      return { hidden: states, routers };
     });
   }
 
@@ -282,13 +282,12 @@ export class CausalModel {
     const module = this.#module(0);
     const context = this.#context(positions, mask);
     const view: CacheView = { store: cache, positions, keys };
-    const states = module.forward(
+    return module.forward(
       hidden,
       this.#embedding.indexSelect(0, following.reshape([-1])),
       (normed, attention) => attention.decode(normed, following.size(0), context, view, 0),
       [],
     );
-    return module.readout(states);
   }
 
   #module(index: number): PredictionModule {

@@ -1,7 +1,17 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { liveTensors, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint, zeros } from '@dunwu/torch';
+import { fileURLToPath } from 'node:url';
+import {
+  liveTensors,
+  noGrad,
+  openCheckpoint,
+  openSafetensors,
+  scope,
+  type Tensor,
+  writeCheckpoint,
+  zeros,
+} from '@dunwu/torch';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CausalModel, causalMask } from './causal-model.js';
 import { loadModel, saveModel } from './checkpoint.js';
@@ -52,6 +62,23 @@ function matrix(tensor: Tensor): Matrix {
   const numbers = tensor.to('float64').numbers();
   return Array.from({ length: numbers.length / width }, (_, r) => numbers.slice(r * width, (r + 1) * width));
 }
+
+it('transformers’ MtpModel: its checkpoint, its logits at both depths within 1e-5 of the largest', () => {
+  const golden = fileURLToPath(new URL('./testing/golden-mtp', import.meta.url));
+  const model = loadModel(golden);
+  expect(model.predictionDepth).toBe(2);
+  scope(() => {
+    using file = openSafetensors(join(golden, 'mtp.safetensors'));
+    const tokens = file.tensor('input_ids').numbers();
+    predict(model, [tokens], 2).forEach((logits, i) => {
+      const expected = file.tensor(`depth.${i + 1}.logits`);
+      const ours = logits.narrow(1, 0, expected.size(1));
+      expect(difference(ours, expected) / expected.abs().amax().item()).toBeLessThan(1e-5);
+      expect(expected.abs().amax().item()).toBeGreaterThan(0.3);
+    });
+  });
+  model.dispose();
+});
 
 describe('the equations', () => {
   it.each([1, 2])(

@@ -13,11 +13,11 @@ import { filled, normal, type Parameter, parameter } from './parameter.js';
  *     hᵏ   = TRM_k(h'ᵏ)                                      (eq. 22)
  *     Pᵏᵢ₊ₖ₊₁ = OutHead(hᵏᵢ)                                 (eq. 23)
  *
- * Embedding and output head are the main model's. What the paper leaves open is done as the programs that serve the
- * released weights do it (vLLM's deepseek_mtp.py, SGLang's deepseek_nextn.py): h⁰ is the main model's state *after* its
- * final norm; the released M_k has the columns of the embedding first, [enorm(Emb) ; hnorm(h)]; the head is behind a norm
- * of the module's own, `shared_head.norm`. From module to module goes what eq. 22 gives, before that norm: only one module
- * was ever released, and the programs do not agree there.
+ * Embedding and output head are the main model's. What the paper leaves open is done as the programs that run the released
+ * weights do it (transformers' MtpModel, vLLM's deepseek_mtp.py, SGLang's deepseek_nextn.py): h⁰ is the main model's state
+ * *after* its final norm; the released M_k has the columns of the embedding first, [enorm(Emb) ; hnorm(h)]; the head is
+ * behind a norm of the module's own, `shared_head.norm`. From module to module goes what stands behind that norm, as with h⁰
+ * (transformers, SGLang, Megatron-LM; early vLLM took what is before it): only one module was ever released.
  */
 export class PredictionModule {
   readonly block: Layer;
@@ -43,7 +43,7 @@ export class PredictionModule {
    * @param previous hᵏ⁻¹ of every token, [tokens, hidden]; `embedded`: Emb of the tokens k places further on, alike
    * @param attend the block's attention over the tokens
    * @param routers receives what the block's router chose
-   * @returns hᵏ, [tokens, hidden]
+   * @returns hᵏ behind the module's norm, ready for the shared head, [tokens, hidden]
    */
   forward(
     previous: Tensor,
@@ -55,15 +55,11 @@ export class PredictionModule {
       [fusedRmsNorm(embedded, this.#embeddingNorm, this.#eps), fusedRmsNorm(previous, this.#hiddenNorm, this.#eps)],
       -1,
     );
-    return this.block.forward(
+    const states = this.block.forward(
       joined.linear(this.#projection),
       (normed) => attend(normed, this.block.attention),
       routers,
     );
-  }
-
-  /** hᵏ → what the shared head takes. */
-  readout(states: Tensor): Tensor {
     return fusedRmsNorm(states, this.#headNorm, this.#eps);
   }
 

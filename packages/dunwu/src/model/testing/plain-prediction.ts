@@ -31,12 +31,9 @@ export function plainPrediction(
       const state = norm(previous[i] as number[], row(of('hnorm')), config.rms_norm_eps);
       return product([...read, ...state], of('eh_proj'));
     });
-    const states = block(config, of, weights(`${prefix}.mlp.gate.e_score_correction_bias`), joined);
-    result.push(
-      states.map((state) =>
-        product(norm(state, row(of('shared_head.norm')), config.rms_norm_eps), weights('lm_head.weight')),
-      ),
-    );
+    const outputs = block(config, of, weights(`${prefix}.mlp.gate.e_score_correction_bias`), joined);
+    const states = outputs.map((state) => norm(state, row(of('shared_head.norm')), config.rms_norm_eps));
+    result.push(states.map((state) => product(state, weights('lm_head.weight'))));
     previous = states;
   }
   return result;
