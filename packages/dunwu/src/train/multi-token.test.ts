@@ -5,6 +5,8 @@ import { type PackedBatch, Packer, type TokenDocument } from '../data/packing.js
 import type { CausalModel } from '../model/causal-model.js';
 import { gradientDifference, ids, type TinyOverrides, takeGradients, tinyModel } from '../model/testing/tiny.js';
 import { combineMetrics } from '../objective/metrics.js';
+import { RolloutEngine } from '../rollout/engine.js';
+import { SpeculativeEngine } from '../rollout/speculative.js';
 import { Random } from '../util/random.js';
 import { countFlops, countPredictionFlops } from './flops.js';
 import { followingTokens, multiTokenObjective } from './multi-token.js';
@@ -271,6 +273,21 @@ describe('pretraining', () => {
     expect(Math.min(...loss.slice(-10))).toBeGreaterThan(0.7);
     expect(Math.max(...host.series('mtp_1/accuracy').slice(-10))).toBeGreaterThan(0.5);
     expect(new Set(host.series('mtp_loss_weight'))).toEqual(new Set([1]));
+    // What it learnt is good for drafting, and drafting changes no token.
+    const prompts = Array.from({ length: 8 }, (_, i) => ({
+      tokens: i < 4 ? [0, 2 + i] : [0, 2 + i, i],
+      samples: 1,
+      key: String(i),
+    }));
+    const sampling = { temperature: 0, top_p: 1, top_k: 0, max_tokens: 16 };
+    const engine = new SpeculativeEngine(model);
+    const drafted = await engine.generate(prompts, { sampling, seed: 1, stop: [1] });
+    expect(drafted).toMatchObject(
+      (await new RolloutEngine(model).generate(prompts, { sampling, seed: 1, stop: [1] })).map(({ tokens }) => ({
+        tokens,
+      })),
+    );
+    expect(engine.stats.accepted / engine.stats.drafted).toBeGreaterThan(0.4);
     model.dispose();
   });
 
