@@ -1,5 +1,6 @@
 import { isDeepseek, type ModelConfig } from '../model/config.js';
-import { layerProducts } from '../model/size.js';
+import { predictionDepth } from '../model/mtp.js';
+import { layerProducts, predictionProducts } from '../model/size.js';
 
 /**
  * Floating-point operations by formula (2 per multiply-add), as papers count them: matrix products and attention, the
@@ -25,6 +26,15 @@ function attentionWidths(config: ModelConfig): number {
 export function countFlops(config: ModelConfig, outputs = config.vocab_size): FlopCount {
   const activeParameters = layerProducts(config) + config.hidden_size * outputs;
   const attention = config.num_hidden_layers * attentionWidths(config);
+  const forward = (context: number): number => 2 * activeParameters + 2 * attention * context;
+  return { activeParameters, forward, training: (context) => 3 * forward(context) };
+}
+
+/** What the modules of multi-token prediction add to it: their blocks, projections, and the head once for each. */
+export function countPredictionFlops(config: ModelConfig): FlopCount {
+  const depth = predictionDepth(config);
+  const activeParameters = predictionProducts(config) + depth * config.hidden_size * config.vocab_size;
+  const attention = depth * attentionWidths(config);
   const forward = (context: number): number => 2 * activeParameters + 2 * attention * context;
   return { activeParameters, forward, training: (context) => 3 * forward(context) };
 }
