@@ -305,8 +305,7 @@ export class ContinuousEngine {
     tables.forEach((table, i) => {
       pages.set(table, i * pagesEach);
     });
-    const numbers = (of: (column: Column) => number): BigInt64Array =>
-      BigInt64Array.from(columns, (column) => BigInt(of(column)));
+    const numbers = (of: (column: Column) => number): Int32Array => Int32Array.from(columns, of);
     return (this.#decoder as Decoder).step(
       {
         tokens: numbers(({ token }) => token),
@@ -314,7 +313,7 @@ export class ContinuousEngine {
         sequences: numbers((column) => place.get(column.pages) as number),
         pages,
         pagesEach,
-        wanted: BigInt64Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [BigInt(i)] : []))),
+        wanted: Int32Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [i] : []))),
       },
       this.#cache as PagedCache,
     );

@@ -108,12 +108,12 @@ export function profileGeneration(model: CausalModel, { rows, prompt, made, repe
     const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>
       decoder.step(
         {
-          tokens: BigInt64Array.from(columns, ([, , token]) => BigInt(token)),
-          lengths: BigInt64Array.from(columns, ([, at]) => BigInt(at + 1)),
-          sequences: BigInt64Array.from(columns, ([row]) => BigInt(row)),
+          tokens: Int32Array.from(columns, ([, , token]) => token),
+          lengths: Int32Array.from(columns, ([, at]) => at + 1),
+          sequences: Int32Array.from(columns, ([row]) => row),
           pages,
           pagesEach,
-          wanted: BigInt64Array.from(wanted, BigInt),
+          wanted: Int32Array.from(wanted),
         },
         cache,
       );

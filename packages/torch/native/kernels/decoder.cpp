@@ -96,15 +96,15 @@ struct Scratch {
 
 /// A column is a token: of another sequence each when decoding, several neighbours of one sequence when a prompt is read.
 struct StepInputs {
-  const int64_t* tokens;
+  const int32_t* tokens;
   /// Tokens of the column's sequence up to this one, it included.
-  const int64_t* lengths;
+  const int32_t* lengths;
   /// Which sequence a column belongs to: a row of `pages`.
-  const int64_t* sequences;
+  const int32_t* sequences;
   const int32_t* pages;
   int64_t columns, pages_per_sequence;
   /// Columns whose logits are wanted.
-  const int64_t* wanted;
+  const int32_t* wanted;
   int64_t wanted_count;
   const float *cosine, *sine;
   /// In the decoder's own type.
@@ -294,10 +294,9 @@ class TypedDecoder : public Decoder {
     weights_.resize(pairs);
     room.chosen = chosen_.data();
     room.weights = weights_.data();
-    int64_t longest = 0;
-    for (int64_t m = 0; m < in.columns; ++m) longest = std::max(longest, in.lengths[m]);
-    const int64_t query = latent_ ? heads_ * (entry_width + padded(rank_)) : 2 * heads_ * padded(head_width_);
-    const int64_t attention = query + heads_ * padded(longest);
+    const int64_t longest = longest_of(in);
+    const int64_t some = std::min(heads_, kHeadBlock), near = some * (rank_ + 2 * rotary_half) * kColumnBlock;
+    const int64_t attention = latent_ ? some * (entry_width + padded(rank_) + padded(longest)) + near : heads_ * (2 * padded(head_width_) + padded(longest));
     // The columns of an expert, its gates and ups, and what they become.
     const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
@@ -314,7 +313,7 @@ class TypedDecoder : public Decoder {
   void embed(const Team& team, const StepInputs& in, int64_t width, const Room& room) const {
     const auto [begin, end] = team.share(width);
     for (int64_t m = begin; m < end; ++m) {
-      const W* row = m < in.columns ? embedding_.data + in.tokens[m] * hidden_ : nullptr;
+      const W* row = m < in.columns ? embedding_.data + static_cast<int64_t>(in.tokens[m]) * hidden_ : nullptr;
       for (int64_t k = 0; k < hidden_; ++k) room.x[k * width + m] = row == nullptr ? 0.0f : wide(row[k]);
     }
     team.meet();
@@ -395,7 +394,14 @@ class TypedDecoder : public Decoder {
     return {begin * parts, std::max(begin, end) * parts};
   }
 
-  static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + in.sequences[m] * in.pages_per_sequence; }
+  static int64_t longest_of(const StepInputs& in) { return *std::max_element(in.lengths, in.lengths + in.columns); }
+
+  /// `count` pieces of kColumnBlock numbers, `stride` apart, one after another.
+  static void copy_lines(const float* from, int64_t stride, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * kColumnBlock, from + i * stride, kColumnBlock * sizeof(float));
+  }
+
+  static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + static_cast<int64_t>(in.sequences[m]) * in.pages_per_sequence; }
 
   /// Where column m's numbers go; `token` numbers apart in their page.
   W* entry(const StepInputs& in, W* cache, int64_t m, int64_t token) const {
@@ -444,21 +450,35 @@ class TypedDecoder : public Decoder {
       const auto [begin, end] = attention_share(team, in, parts);
       if (team.member == 0) clear_padding(mixed, heads_ * rank_, in.columns, width);
       float* own = room.own[team.member];
-      float *queries = own, *outputs = own + heads_ * entry_width, *scores = outputs + heads_ * padded(rank_);
+      const int64_t some = std::min(heads_, kHeadBlock);
+      float *queries = own, *outputs = queries + some * entry_width, *scores = outputs + some * padded(rank_);
+      float* near = scores + some * padded(longest_of(in));
+      int64_t near_block = -1, near_first = -1;
       for (int64_t item = begin; item < end; ++item) {
         const int64_t m = item / parts, first = item % parts * kHeadBlock, count = std::min(kHeadBlock, heads_ - first);
+        // A column's numbers lie a row apart: those of 16 columns are brought near first, whole lines at a time.
+        const int64_t block = m / kColumnBlock, lane = m % kColumnBlock;
+        if (block != near_block || first != near_first) {
+          near_block = block;
+          near_first = first;
+          for (int64_t h = 0; h < count; ++h) {
+            float* to = near + h * (rank_ + rope) * kColumnBlock;
+            copy_lines(moved + (first + h) * rank_ * width + block * kColumnBlock, width, rank_, to);
+            copy_lines(query + ((first + h) * query_width + nope_) * width + block * kColumnBlock, width, rope, to + rank_ * kColumnBlock);
+          }
+        }
         const int64_t position = in.lengths[m] - 1;
         const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
         const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
         for (int64_t h = 0; h < count; ++h) {
           float* to = queries + h * entry_width;
-          const float* from = moved + (first + h) * rank_ * width + m;
-          for (int64_t i = 0; i < rank_; ++i) to[i] = from[i * width] * scale_;
-          const float* turned = query + ((first + h) * query_width + nope_) * width + m;
+          const float* from = near + h * (rank_ + rope) * kColumnBlock + lane;
+          for (int64_t i = 0; i < rank_; ++i) to[i] = from[i * kColumnBlock] * scale_;
+          const float* turned = from + rank_ * kColumnBlock;
           for (int64_t i = 0; i < rotary_half; ++i) {
-            const float a = turned[i * step * width] * scale_, b = turned[(i * step + other) * width] * scale_;
-            to[rank_ + i] = a * cosine[i] - b * sine[i];
-            to[rank_ + rotary_half + i] = b * cosine[i] + a * sine[i];
+            const float x = turned[i * step * kColumnBlock] * scale_, y = turned[(i * step + other) * kColumnBlock] * scale_;
+            to[rank_ + i] = x * cosine[i] - y * sine[i];
+            to[rank_ + rotary_half + i] = y * cosine[i] + x * sine[i];
           }
           for (int64_t i = rank_ + rope; i < entry_width; ++i) to[i] = 0;
         }
@@ -750,12 +770,12 @@ int64_t decoder_entry_width(int64_t number) { return decoder(number).entry_width
 at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tensor& lengths, const at::Tensor& sequences, const at::Tensor& pages, const at::Tensor& wanted, const at::Tensor& cosine, const at::Tensor& sine, at::TensorList cache) {
   Decoder& model = decoder(number);
   const int64_t columns = tokens.size(0);
-  for (const at::Tensor& one : {tokens, lengths, sequences}) TORCH_CHECK(one.scalar_type() == at::kLong && one.dim() == 1 && one.size(0) == columns && one.is_contiguous(), "decoder: tokens, lengths and sequences must be int64 [columns], got ", tokens.sizes(), ", ", lengths.sizes(), " and ", sequences.sizes());
-  TORCH_CHECK(wanted.scalar_type() == at::kLong && wanted.dim() == 1 && wanted.is_contiguous(), "decoder: wanted must be int64 [columns whose logits are wanted], got ", wanted.sizes());
+  for (const at::Tensor& one : {tokens, lengths, sequences}) TORCH_CHECK(one.scalar_type() == at::kInt && one.dim() == 1 && one.size(0) == columns && one.is_contiguous(), "decoder: tokens, lengths and sequences must be int32 [columns], got ", tokens.sizes(), ", ", lengths.sizes(), " and ", sequences.sizes());
+  TORCH_CHECK(wanted.scalar_type() == at::kInt && wanted.dim() == 1 && wanted.is_contiguous(), "decoder: wanted must be int32 [columns whose logits are wanted], got ", wanted.sizes());
   TORCH_CHECK(pages.scalar_type() == at::kInt && pages.dim() == 2 && pages.is_contiguous(), "decoder: pages must be int32 [sequences, pages each], got ", pages.sizes());
   TORCH_CHECK(static_cast<int64_t>(cache.size()) == model.layers, "decoder: the cache has ", cache.size(), " layers, the model ", model.layers);
   TORCH_CHECK(cosine.scalar_type() == at::kFloat && cosine.dim() == 2 && cosine.size(1) == model.rotary_half && sine.sizes() == cosine.sizes() && cosine.is_contiguous() && sine.is_contiguous(), "decoder: cosine and sine must be float32 [positions, ", model.rotary_half, "], got ", cosine.sizes());
-  StepInputs in{tokens.const_data_ptr<int64_t>(), lengths.const_data_ptr<int64_t>(), sequences.const_data_ptr<int64_t>(), pages.const_data_ptr<int32_t>(), columns, pages.size(1), wanted.const_data_ptr<int64_t>(), wanted.size(0), cosine.const_data_ptr<float>(), sine.const_data_ptr<float>(), {}, kPageTokens * model.entry_width};
+  StepInputs in{tokens.const_data_ptr<int32_t>(), lengths.const_data_ptr<int32_t>(), sequences.const_data_ptr<int32_t>(), pages.const_data_ptr<int32_t>(), columns, pages.size(1), wanted.const_data_ptr<int32_t>(), wanted.size(0), cosine.const_data_ptr<float>(), sine.const_data_ptr<float>(), {}, kPageTokens * model.entry_width};
   int64_t most = 0;
   for (size_t i = 0; i < cache.size(); ++i) {
     const at::Tensor& layer = cache[i];
@@ -768,7 +788,7 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
     TORCH_CHECK_INDEX(in.sequences[m] >= 0 && in.sequences[m] < pages.size(0), "decoder: column ", m, " is of sequence ", in.sequences[m], " of ", pages.size(0));
     const int64_t length = in.lengths[m], used = (length + kPageTokens - 1) / kPageTokens;
     TORCH_CHECK_INDEX(length >= 1 && length <= cosine.size(0) && used <= pages.size(1), "decoder: column ", m, " has ", length, " tokens; there are ", cosine.size(0), " positions and ", pages.size(1), " pages");
-    const int32_t* table = in.pages + in.sequences[m] * pages.size(1);
+    const int32_t* table = in.pages + static_cast<int64_t>(in.sequences[m]) * pages.size(1);
     for (int64_t i = 0; i < used; ++i) TORCH_CHECK_INDEX(table[i] >= 0 && table[i] < most, "decoder: sequence ", in.sequences[m], " names page ", table[i], " of ", most);
   }
   for (int64_t i = 0; i < in.wanted_count; ++i) TORCH_CHECK_INDEX(in.wanted[i] >= 0 && in.wanted[i] < columns, "decoder: wanted column ", in.wanted[i], " of ", columns);
