@@ -23,6 +23,10 @@
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 #include "handles.h"
 #include "napi_util.h"
@@ -862,6 +866,20 @@ napi_value keep_freed_memory(napi_env env, const Arguments& args) {
 #endif
 }
 
+/// Takes the pages that lie wholly within a mapped tensor out of this process; they are read again from the file when touched.
+napi_value forget_pages(napi_env env, const Arguments& args) {
+#if defined(__linux__)
+  const at::Tensor& tensor = tensor_of(env, args[0]);
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(tensor.const_data_ptr()), end = begin + tensor.nbytes();
+  const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
+  if (tensor.is_contiguous() && last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+#else
+  (void)args;
+#endif
+  return undefined(env);
+}
+
 napi_value profile_start(napi_env env, const Arguments&) {
   start_profile();
   return undefined(env);
@@ -936,6 +954,7 @@ napi_value initialize(napi_env env, napi_value exports) {
     export_function<runtime_info>(env, exports, "runtimeInfo");
     export_function<synchronize>(env, exports, "synchronize");
     export_function<keep_freed_memory>(env, exports, "keepFreedMemory");
+    export_function<forget_pages>(env, exports, "forgetPages");
     export_function<profile_start>(env, exports, "profileStart");
     export_function<profile_stop>(env, exports, "profileStop");
     return exports;

@@ -236,7 +236,13 @@ describe('attention agrees with its plain reference, forward and backward', () =
           const expected = (gradients[i] as Tensor).reshape([-1]).numbers();
           for (let j = 0; j < expected.length; j++) {
             const at = flat.narrow(0, j, 1);
-            const step = (by: number): number => scope(() => noGrad(() => (at.add_(by), value())));
+            const step = (by: number): number =>
+              scope(() =>
+                noGrad(() => {
+                  at.add_(by);
+                  return value();
+                }),
+              );
             const up = step(1e-5);
             const down = step(-2e-5);
             step(1e-5);

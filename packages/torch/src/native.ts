@@ -97,6 +97,7 @@ interface Native {
   runtimeInfo(): RuntimeInfo;
   synchronize(device: string): void;
   keepFreedMemory(keep: boolean): boolean;
+  forgetPages(tensor: object): void;
   profileStart(): void;
   profileStop(): { name: string; calls: number; seconds: number; flops: number }[];
 }

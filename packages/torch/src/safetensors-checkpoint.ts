@@ -81,6 +81,10 @@ class Sharded implements TensorSource {
     return this.#source(name).tensor(name);
   }
 
+  forget(name: string): void {
+    this.#source(name).forget(name);
+  }
+
   close(): void {
     for (const shard of this.#shards.values()) shard.close();
   }

@@ -317,3 +317,23 @@ describe('writing', () => {
     expect(target.tensor('w').item()).toBe(1);
   });
 });
+
+describe.runIf(process.platform === 'linux')('forget', () => {
+  const resident = (): number =>
+    Number(readFileSync('/proc/self/status', 'utf8').match(/^RssFile:\s+(\d+) kB/m)?.[1]) * 1024;
+
+  it('takes what was read of the file out of memory, and it can be read again', () => {
+    const size = 16 << 20;
+    writeSafetensors(at('large'), { a: zeros([3]), w: zeros([size / 4]).add(2) });
+    using file = openSafetensors(at('large'));
+    const before = resident();
+    expect(scope(() => file.tensor('w').sum().item())).toBe(size / 2);
+    expect(resident() - before).toBeGreaterThan(0.9 * size);
+    file.forget('w');
+    expect(resident() - before).toBeLessThan(0.1 * size);
+    expect(scope(() => file.tensor('w').sum().item())).toBe(size / 2);
+    file.forget('a'); // less than a page: nothing to take
+    expect(scope(() => file.tensor('a').numbers())).toEqual([0, 0, 0]);
+    expect(() => file.forget('none')).toThrow('there is no such tensor');
+  });
+});

@@ -13,6 +13,7 @@ import path from 'node:path';
 import type { DType } from './dtype.js';
 import { itemSize } from './dtype.js';
 import { fromFile, zeros } from './generated/functions.js';
+import { native } from './native.js';
 import {
   FORMAT_DTYPES,
   forbiddenName,
@@ -54,6 +55,11 @@ export interface TensorSource extends Disposable {
    * @throws SafetensorsError when there is no such tensor, or when the source was closed.
    */
   tensor(name: string): Tensor;
+  /**
+   * Says that a tensor's values have been read: the pages of the file that hold them no longer count as this process's memory.
+   * What was written to the tensor in place is gone; it may be read again, from the file.
+   */
+  forget(name: string): void;
   /** Gives the mapping back once no tensor looks at it any more. */
   close(): void;
 }
@@ -120,6 +126,13 @@ class MappedFile implements TensorSource {
       const aligned = start % itemSize[dtype] === 0 ? bytes : bytes.clone();
       return aligned.viewDtype(dtype).view(shape);
     });
+  }
+
+  forget(name: string): void {
+    const mapping = this.#mapping;
+    if (mapping === null) return;
+    const { begin, end } = this.#entry(name);
+    scope(() => native.forgetPages(mapping.narrow(0, this.#dataStart + begin, end - begin)));
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig, readConfig } from './config.js';
 import { DERIVED_KEYS } from './dense-config.js';
 import { predictionDepth, storedPrediction } from './mtp.js';
+import { withoutDrawing } from './parameter.js';
 
 /** Hugging Face checkpoint folders, in and out: config.json and model.safetensors (or shards with an index). */
 
@@ -18,7 +19,7 @@ export function loadModel(folder: string): CausalModel {
   const source = openCheckpoint(folder);
   try {
     const config = storedPrediction(readConfig(folder), source.names);
-    const model = new CausalModel(config);
+    const model = withoutDrawing(() => new CausalModel(config));
     const known = new Set<string>();
     const problems: string[] = [];
     scope(() =>
@@ -40,6 +41,8 @@ export function loadModel(folder: string): CausalModel {
                 return;
               }
               target.copy_(source.tensor(part.name));
+              // The file's pages and the weights are never both held whole.
+              source.forget(part.name);
             });
           }
           for (const copy of copies) {

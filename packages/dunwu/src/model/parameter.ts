@@ -1,4 +1,4 @@
-import { keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
+import { empty, keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
 
 /** How an optimiser should treat a parameter: matrices get weight decay and may go to Muon, a router's matrix gets weight decay only, vectors and embeddings neither. */
 export type ParameterKind = 'matrix' | 'router' | 'vector' | 'embedding' | 'buffer';
@@ -28,8 +28,22 @@ export function parameter(name: string, kind: ParameterKind, tensor: Tensor, dis
   return { name, kind, tensor, disk };
 }
 
+let drawing = true;
+
+/** Makes a model whose weights are about to be overwritten: {@link normal} leaves them as memory happens to be. */
+export function withoutDrawing<T>(make: () => T): T {
+  const before = drawing;
+  drawing = false;
+  try {
+    return make();
+  } finally {
+    drawing = before;
+  }
+}
+
 /** A trainable tensor drawn from N(0, std²), from the default generator. */
 export function normal(shape: readonly number[], std: number): Tensor {
+  if (!drawing) return trainable(empty(shape));
   return trainable(scope(() => noGrad(() => randn(shape).mul(std))));
 }
 
