@@ -1,6 +1,16 @@
-import { liveTensors, manualSeed, noGrad, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
+import {
+  arange,
+  liveTensors,
+  manualSeed,
+  noGrad,
+  scope,
+  type Tensor,
+  tensor,
+  tokenLogprobs,
+  zeros,
+} from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
-import { CausalModel, causalMask } from './causal-model.js';
+import { CausalModel, causalMask, type ModelInput } from './causal-model.js';
 import {
   difference,
   gradientDifference,
@@ -9,6 +19,7 @@ import {
   type TinyOverrides,
   takeGradients,
   tinyConfig,
+  tinyDense,
   tinyModel,
 } from './testing/tiny.js';
 
@@ -209,5 +220,51 @@ describe('weights', () => {
     });
     expect(silent.map(({ name }) => name)).toEqual(['lm_head.weight']);
     model.dispose();
+  });
+
+  it('starts are the mask that they stand for: hidden states and all gradients; with a mask or absorbed they are refused', () => {
+    const starts = tensor([...Array(3).fill(0), ...Array(70).fill(3), ...Array(7).fill(73), ...Array(80).fill(0)], {
+      dtype: 'int64',
+      shape: [2, 80],
+    });
+    const tokens = ids(rows(2, 80));
+    for (const make of [
+      () => tinyModel(12, { max_position_embeddings: 80 }),
+      () => tinyDense('qwen3', 12, { max_position_embeddings: 80 }),
+      () => tinyDense('llama', 12, { max_position_embeddings: 80 }),
+    ]) {
+      const model = make();
+      model.setTrainable(true);
+      const place = arange(0, 80, 1, { dtype: 'int64' });
+      const hides = place.gt(place.unsqueeze(1)).logicalOr(place.lt(starts.unsqueeze(2)));
+      const mask = zeros([2, 80, 80]).maskedFill(hides, Number.NEGATIVE_INFINITY).unsqueeze(1);
+      const weights = tensor(
+        Float32Array.from({ length: 160 * 16 }, (_, i) => Math.sin(i)),
+        { shape: [160, 16] },
+      );
+      const run = (input: ModelInput) =>
+        scope(() => {
+          const { hidden } = model.forward(input);
+          hidden.mul(weights).sum().backward();
+          return hidden.detach();
+        });
+      for (const [fused, plain] of [
+        [
+          { tokens, starts },
+          { tokens, mask },
+        ],
+        [{ tokens }, { tokens, mask: causalMask(80) }],
+      ] as const) {
+        const a = run(fused);
+        const ours = takeGradients(model);
+        ours.delete('lm_head.weight');
+        const b = run(plain);
+        expect(difference(a, b)).toBeLessThan(1e-5);
+        expect(gradientDifference(ours, takeGradients(model))).toBeLessThan(1e-5);
+      }
+      expect(() => model.forward({ tokens, starts, mask })).toThrow(/starts go neither with a mask/);
+      expect(() => model.forward({ tokens, starts }, { absorbed: true })).toThrow(/starts go neither with a mask/);
+      model.dispose();
+    }
   });
 });

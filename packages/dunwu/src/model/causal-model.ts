@@ -256,6 +256,9 @@ export class CausalModel {
     this.#checkLength(time);
     const device = input.tokens.device;
     const positions = input.positions ?? rowPositions(batch, time, device);
+    if (input.starts !== undefined && (input.mask !== undefined || options.absorbed === true)) {
+      throw new Error('forward: starts go neither with a mask nor with absorbed; give a mask alone there');
+    }
     // In latent space scores are added to a mask; otherwise the fused operators need none.
     const mask = input.mask ?? (options.absorbed === true ? causalMask(time, device) : null);
     const context = this.#context(positions, mask, input.starts ?? null);
