@@ -1,4 +1,5 @@
 import type { Tensor } from '@dunwu/torch';
+import type { Linear } from './linear.js';
 import type { Parameter } from './parameter.js';
 import type { TokenCache } from './token-cache.js';
 
@@ -29,5 +30,7 @@ export interface Attention {
   forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer?: number): Tensor;
   /** One decoding step: appends the new tokens to the cache and attends to all of it. Shapes as in `forward`. */
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor;
+  /** Its projections. */
+  linears(): Linear[];
   parameters(prefix: string): Parameter[];
 }

@@ -2,6 +2,7 @@ import { arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
+import { adapterParameters, type Linear } from './linear.js';
 import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
@@ -26,6 +27,12 @@ export interface ModelOutput {
   readonly routers: RouterOutput[];
   /** When asked for: embeddings, the output of every layer but the last, and the final norm's, each [batch, time, hidden]. */
   readonly hiddenStates: Tensor[];
+}
+
+/** A projection, and the module that it is in: `model.layers.0.self_attn`. */
+export interface NamedLinear {
+  readonly prefix: string;
+  readonly linear: Linear;
 }
 
 class Layer {
@@ -59,6 +66,14 @@ class Layer {
     const { output, router } = this.mlp.forward(normed);
     routers.push(router);
     return attended.add(output);
+  }
+
+  linears(prefix: string): NamedLinear[] {
+    const shared = this.mlp instanceof MoeLayer ? '.shared_experts' : '';
+    return [
+      ...this.attention.linears().map((linear) => ({ prefix: `${prefix}.self_attn`, linear })),
+      ...this.mlp.linears().map((linear) => ({ prefix: `${prefix}.mlp${shared}`, linear })),
+    ];
   }
 
   parameters(prefix: string): Parameter[] {
@@ -126,6 +141,20 @@ export class CausalModel {
       ...(this.#head === null ? [] : [parameter('lm_head.weight', 'embedding', this.#head)]),
     ];
     return this.#parameters;
+  }
+
+  /** The projections of all layers, which adapters can be put on: not experts, routers, embedding or head. */
+  linears(): NamedLinear[] {
+    return this.#layers.flatMap((layer, i) => layer.linears(`model.layers.${i}`));
+  }
+
+  /**
+   * What an optimiser moves: the adapters where there are any, every weight otherwise. A checkpoint holds `parameters`
+   * in either case.
+   */
+  trained(): Parameter[] {
+    const adapters = this.linears().flatMap(({ prefix, linear }) => adapterParameters(prefix, linear));
+    return adapters.length > 0 ? adapters : this.parameters().filter(({ kind }) => kind !== 'buffer');
   }
 
   #context(positions: Tensor, mask: Tensor): AttentionContext {
@@ -206,9 +235,13 @@ export class CausalModel {
     if (length > this.#rope.length) this.reserve(length);
   }
 
-  /** Marks all weights as (not) wanting gradients; buffers never do. */
+  /** Marks what is trained as (not) wanting gradients: all weights, or with adapters only those; buffers never do. */
   setTrainable(trainable: boolean): void {
-    for (const { kind, tensor } of this.parameters()) if (kind !== 'buffer') tensor.requiresGrad = trainable;
+    const trained = new Set(this.trained().map(({ tensor }) => tensor));
+    for (const { kind, tensor } of this.parameters()) {
+      if (kind !== 'buffer') tensor.requiresGrad = trainable && trained.has(tensor);
+    }
+    for (const tensor of trained) tensor.requiresGrad = trainable;
   }
 
   /** Copies all weights of another model of the same config, without gradients. */
@@ -226,6 +259,7 @@ export class CausalModel {
   }
 
   dispose(): void {
+    for (const { linear } of this.linears()) linear.disposeAdapters();
     for (const { tensor } of this.parameters()) tensor.dispose();
     this.#rope.dispose();
   }

@@ -1,7 +1,8 @@
 import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import type { DenseConfig } from './dense-config.js';
-import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { Linear } from './linear.js';
+import { filled, type Parameter, parameter } from './parameter.js';
 import type { TokenCache } from './token-cache.js';
 
 /**
@@ -12,29 +13,33 @@ export class GroupedQueryAttention implements Attention {
   readonly #config: DenseConfig;
   readonly #scale: number;
   /** Queries, keys and values are one matrix here, three on disk. */
-  readonly #qkv: Tensor;
-  readonly #qkvBias: Tensor | null;
+  readonly #qkv: Linear;
   readonly #queryNorm: Tensor | null;
   readonly #keyNorm: Tensor | null;
-  readonly #output: Tensor;
-  readonly #outputBias: Tensor | null;
+  readonly #output: Linear;
 
   constructor(config: DenseConfig) {
     this.#config = config;
     const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = config;
     this.#scale = width ** -0.5;
-    this.#qkv = normal([(heads + 2 * groups) * width, hidden], config.initializer_range);
-    this.#qkvBias = config.qkv_bias ? filled([(heads + 2 * groups) * width], 0) : null;
+    const std = config.initializer_range;
+    const outputs = { q_proj: heads * width, k_proj: groups * width, v_proj: groups * width };
+    this.#qkv = new Linear({ name: 'qkv_proj', inputs: hidden, outputs, std, bias: config.qkv_bias });
     this.#queryNorm = config.qk_norm ? filled([width], 1) : null;
     this.#keyNorm = config.qk_norm ? filled([width], 1) : null;
-    this.#output = normal([hidden, heads * width], config.initializer_range);
-    this.#outputBias = config.output_bias ? filled([hidden], 0) : null;
+    this.#output = new Linear({
+      name: 'o_proj',
+      inputs: heads * width,
+      outputs: hidden,
+      std,
+      bias: config.output_bias,
+    });
   }
 
   /** @returns queries [B·T, H, width], keys and values [B·T, groups, width], queries and keys normalised and rotated */
   #project(x: Tensor, { cosine, sine }: AttentionContext): { query: Tensor; key: Tensor; value: Tensor } {
     const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width, rms_norm_eps } = this.#config;
-    const all = x.linear(this.#qkv, this.#qkvBias).view([x.size(0), heads + 2 * groups, width]);
+    const all = this.#qkv.forward(x).view([x.size(0), heads + 2 * groups, width]);
     const turned = (part: Tensor, norm: Tensor | null): Tensor =>
       rope(norm === null ? part : fusedRmsNorm(part, norm, rms_norm_eps), cosine, sine, false);
     return {
@@ -85,32 +90,22 @@ export class GroupedQueryAttention implements Attention {
       .add(mask)
       .softmax(-1)
       .view([batch, groups, shared * time, keys]);
-    return weights
+    const mixed = weights
       .matmul(value)
       .view([batch, heads, time, width])
       .transpose(1, 2)
-      .reshape([rows, heads * width])
-      .linear(this.#output, this.#outputBias);
+      .reshape([rows, heads * width]);
+    return this.#output.forward(mixed);
+  }
+
+  linears(): Linear[] {
+    return [this.#qkv, this.#output];
   }
 
   parameters(prefix: string): Parameter[] {
-    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
-    const parts = [
-      ['q_proj', 0, heads * width],
-      ['k_proj', heads * width, groups * width],
-      ['v_proj', (heads + groups) * width, groups * width],
-    ] as const;
-    const disk = (kind: 'weight' | 'bias') =>
-      parts.map(([name, from, length]) => ({
-        name: `${prefix}.${name}.${kind}`,
-        view: (whole: Tensor) => whole.narrow(0, from, length),
-      }));
-    const list = [parameter(`${prefix}.qkv_proj.weight`, 'matrix', this.#qkv, disk('weight'))];
-    if (this.#qkvBias !== null) list.push(parameter(`${prefix}.qkv_proj.bias`, 'vector', this.#qkvBias, disk('bias')));
+    const list = this.#qkv.parameters(prefix);
     if (this.#queryNorm !== null) list.push(parameter(`${prefix}.q_norm.weight`, 'vector', this.#queryNorm));
     if (this.#keyNorm !== null) list.push(parameter(`${prefix}.k_norm.weight`, 'vector', this.#keyNorm));
-    list.push(parameter(`${prefix}.o_proj.weight`, 'matrix', this.#output));
-    if (this.#outputBias !== null) list.push(parameter(`${prefix}.o_proj.bias`, 'vector', this.#outputBias));
-    return list;
+    return [...list, ...this.#output.parameters(prefix)];
   }
 }

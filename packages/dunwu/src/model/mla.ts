@@ -1,7 +1,8 @@
 import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import type { DeepseekConfig } from './deepseek-config.js';
-import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { Linear } from './linear.js';
+import { filled, type Parameter, parameter } from './parameter.js';
 import { attentionScale } from './rope.js';
 import type { TokenCache } from './token-cache.js';
 
@@ -16,16 +17,13 @@ import type { TokenCache } from './token-cache.js';
 export class LatentAttention implements Attention {
   readonly #config: DeepseekConfig;
   readonly #scale: number;
-  readonly #queryA: Tensor | null;
-  readonly #queryABias: Tensor | null;
+  readonly #queryA: Linear | null;
   readonly #queryNorm: Tensor | null;
-  readonly #queryB: Tensor;
-  readonly #kvA: Tensor;
-  readonly #kvABias: Tensor | null;
+  readonly #queryB: Linear;
+  readonly #kvA: Linear;
   readonly #kvNorm: Tensor;
-  readonly #kvB: Tensor;
-  readonly #output: Tensor;
-  readonly #outputBias: Tensor | null;
+  readonly #kvB: Linear;
+  readonly #output: Linear;
 
   constructor(config: DeepseekConfig) {
     this.#config = config;
@@ -33,17 +31,16 @@ export class LatentAttention implements Attention {
     const { hidden_size, num_attention_heads: heads, q_lora_rank, kv_lora_rank, initializer_range: std } = config;
     const queryWidth = heads * (config.qk_nope_head_dim + config.qk_rope_head_dim);
     const compressed = q_lora_rank !== undefined && q_lora_rank !== null;
-    const bias = (width: number): Tensor | null => (config.attention_bias ? filled([width], 0) : null);
-    this.#queryA = compressed ? normal([q_lora_rank, hidden_size], std) : null;
-    this.#queryABias = compressed ? bias(q_lora_rank) : null;
+    const bias = config.attention_bias;
+    const linear = (name: string, outputs: number, inputs: number, withBias = false): Linear =>
+      new Linear({ name, inputs, outputs, std, bias: withBias });
+    this.#queryA = compressed ? linear('q_a_proj', q_lora_rank, hidden_size, bias) : null;
     this.#queryNorm = compressed ? filled([q_lora_rank], 1) : null;
-    this.#queryB = normal([queryWidth, compressed ? q_lora_rank : hidden_size], std);
-    this.#kvA = normal([kv_lora_rank + config.qk_rope_head_dim, hidden_size], std);
-    this.#kvABias = bias(kv_lora_rank + config.qk_rope_head_dim);
+    this.#queryB = compressed ? linear('q_b_proj', queryWidth, q_lora_rank) : linear('q_proj', queryWidth, hidden_size);
+    this.#kvA = linear('kv_a_proj_with_mqa', kv_lora_rank + config.qk_rope_head_dim, hidden_size, bias);
     this.#kvNorm = filled([kv_lora_rank], 1);
-    this.#kvB = normal([heads * (config.qk_nope_head_dim + config.v_head_dim), kv_lora_rank], std);
-    this.#output = normal([hidden_size, heads * config.v_head_dim], std);
-    this.#outputBias = bias(hidden_size);
+    this.#kvB = linear('kv_b_proj', heads * (config.qk_nope_head_dim + config.v_head_dim), kv_lora_rank);
+    this.#output = linear('o_proj', hidden_size, heads * config.v_head_dim, bias);
   }
 
   /**
@@ -54,11 +51,11 @@ export class LatentAttention implements Attention {
     const { num_attention_heads: heads, qk_nope_head_dim: nope, qk_rope_head_dim: width, kv_lora_rank } = this.#config;
     const interleaved = this.#config.rope_interleave;
     const rows = x.size(0);
-    const compressed = this.#queryA === null ? x : x.linear(this.#queryA, this.#queryABias);
-    const query = (this.#queryNorm === null ? compressed : fusedRmsNorm(compressed, this.#queryNorm, 1e-6))
-      .linear(this.#queryB)
+    const compressed = this.#queryA === null ? x : this.#queryA.forward(x);
+    const query = this.#queryB
+      .forward(this.#queryNorm === null ? compressed : fusedRmsNorm(compressed, this.#queryNorm, 1e-6))
       .view([rows, heads, nope + width]);
-    const kv = x.linear(this.#kvA, this.#kvABias);
+    const kv = this.#kvA.forward(x);
     return {
       nope: query.narrow(-1, 0, nope),
       rotated: rope(query.narrow(-1, nope, width), context.cosine, context.sine, interleaved),
@@ -83,7 +80,7 @@ export class LatentAttention implements Attention {
     const time = rows / batch;
     const { nope, rotated, latent, key } = this.#project(x, context);
     cache?.fill(layer, cat([latent, key], -1).view([batch, time, -1]));
-    const kv = latent.linear(this.#kvB).view([batch, time, heads, nopeWidth + v_head_dim]);
+    const kv = this.#kvB.forward(latent).view([batch, time, heads, nopeWidth + v_head_dim]);
     const keys = cat(
       [kv.narrow(-1, 0, nopeWidth), key.view([batch, time, 1, ropeWidth]).expand([batch, time, heads, ropeWidth])],
       -1,
@@ -97,7 +94,7 @@ export class LatentAttention implements Attention {
       .matmul(values)
       .transpose(1, 2)
       .reshape([rows, heads * v_head_dim]);
-    return mixed.linear(this.#output, this.#outputBias);
+    return this.#output.forward(mixed);
   }
 
   /**
@@ -115,7 +112,7 @@ export class LatentAttention implements Attention {
       cache.store.append(layer, entries, cache.positions);
       entries = cache.store.read(layer, cache.keys);
     }
-    const kvB = this.#kvB.view([heads, nopeWidth + v_head_dim, rank]);
+    const kvB = this.#kvB.effectiveWeight().view([heads, nopeWidth + v_head_dim, rank]);
     // [H, B·T, nope] × [H, nope, rank]: the query, moved into the latent space.
     const latentQuery = nope
       .transpose(0, 1)
@@ -138,36 +135,29 @@ export class LatentAttention implements Attention {
       .permute([1, 0, 2, 3])
       .reshape([heads, rows, rank]);
     const values = mixed.bmm(kvB.narrow(1, nopeWidth, v_head_dim).transpose(1, 2));
-    return values
-      .transpose(0, 1)
-      .reshape([rows, heads * v_head_dim])
-      .linear(this.#output, this.#outputBias);
+    return this.#output.forward(values.transpose(0, 1).reshape([rows, heads * v_head_dim]));
   }
 
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
     return this.absorbed(x, batch, context, cache, layer);
   }
 
+  linears(): Linear[] {
+    return [...(this.#queryA === null ? [] : [this.#queryA]), this.#queryB, this.#kvA, this.#kvB, this.#output];
+  }
+
   parameters(prefix: string): Parameter[] {
-    const list: Parameter[] = [];
-    const add = (name: string, kind: Parameter['kind'], tensor: Tensor | null): void => {
-      if (tensor !== null) list.push(parameter(`${prefix}.${name}`, kind, tensor));
-    };
-    if (this.#queryA === null) {
-      add('q_proj.weight', 'matrix', this.#queryB);
-    } else {
-      add('q_a_proj.weight', 'matrix', this.#queryA);
-      add('q_a_proj.bias', 'vector', this.#queryABias);
-      add('q_a_layernorm.weight', 'vector', this.#queryNorm);
-      add('q_b_proj.weight', 'matrix', this.#queryB);
-    }
-    add('kv_a_proj_with_mqa.weight', 'matrix', this.#kvA);
-    add('kv_a_proj_with_mqa.bias', 'vector', this.#kvABias);
-    add('kv_a_layernorm.weight', 'vector', this.#kvNorm);
-    add('kv_b_proj.weight', 'matrix', this.#kvB);
-    add('o_proj.weight', 'matrix', this.#output);
-    add('o_proj.bias', 'vector', this.#outputBias);
-    return list;
+    const norm = (name: string, tensor: Tensor | null): Parameter[] =>
+      tensor === null ? [] : [parameter(`${prefix}.${name}.weight`, 'vector', tensor)];
+    return [
+      ...(this.#queryA?.parameters(prefix) ?? []),
+      ...norm('q_a_layernorm', this.#queryNorm),
+      ...this.#queryB.parameters(prefix),
+      ...this.#kvA.parameters(prefix),
+      ...norm('kv_a_layernorm', this.#kvNorm),
+      ...this.#kvB.parameters(prefix),
+      ...this.#output.parameters(prefix),
+    ];
   }
 }
 

@@ -1,41 +1,30 @@
 import { swiglu, type Tensor } from '@dunwu/torch';
-import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { Linear } from './linear.js';
+import type { Parameter } from './parameter.js';
 
 /** The dense feed-forward block: down(silu(gate x) · up x). Gate and up are one matrix [2 · inner, hidden] here. */
 export class SwigluMlp {
-  readonly gateUp: Tensor;
-  readonly down: Tensor;
-  readonly #inner: number;
-  readonly #gateUpBias: Tensor | null;
-  readonly #downBias: Tensor | null;
+  readonly gateUp: Linear;
+  readonly down: Linear;
 
   constructor(hidden: number, inner: number, std: number, bias = false) {
-    this.#inner = inner;
-    this.gateUp = normal([2 * inner, hidden], std);
-    this.down = normal([hidden, inner], std);
-    this.#gateUpBias = bias ? filled([2 * inner], 0) : null;
-    this.#downBias = bias ? filled([hidden], 0) : null;
+    const outputs = { gate_proj: inner, up_proj: inner };
+    this.gateUp = new Linear({ name: 'gate_up_proj', inputs: hidden, outputs, std, bias });
+    this.down = new Linear({ name: 'down_proj', inputs: inner, outputs: hidden, std, bias });
   }
 
   /** [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
-    return swiglu(x.linear(this.gateUp, this.#gateUpBias)).linear(this.down, this.#downBias);
+    return this.down.forward(swiglu(this.gateUp.forward(x)));
+  }
+
+  linears(): Linear[] {
+    return [this.gateUp, this.down];
   }
 
   parameters(prefix: string): Parameter[] {
-    const inner = this.#inner;
-    const halves = (kind: 'weight' | 'bias') => [
-      { name: `${prefix}.gate_proj.${kind}`, view: (both: Tensor) => both.narrow(0, 0, inner) },
-      { name: `${prefix}.up_proj.${kind}`, view: (both: Tensor) => both.narrow(0, inner, inner) },
-    ];
-    const list = [
-      parameter(`${prefix}.gate_up_proj.weight`, 'matrix', this.gateUp, halves('weight')),
-      parameter(`${prefix}.down_proj.weight`, 'matrix', this.down),
-    ];
-    if (this.#gateUpBias !== null) {
-      list.push(parameter(`${prefix}.gate_up_proj.bias`, 'vector', this.#gateUpBias, halves('bias')));
-    }
-    if (this.#downBias !== null) list.push(parameter(`${prefix}.down_proj.bias`, 'vector', this.#downBias));
-    return list;
+    const all = this.linears().flatMap((linear) => linear.parameters(prefix));
+    // Matrices first: the order is that of sums over all weights, whose last digits depend on it.
+    return ['matrix', 'vector'].flatMap((kind) => all.filter((one) => one.kind === kind));
   }
 }

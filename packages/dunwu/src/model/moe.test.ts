@@ -95,8 +95,8 @@ describe('MoeLayer', () => {
       const { shared } = layer;
       if (shared === null) throw new Error('no shared expert');
       // Two shared experts are one block of twice the width.
-      expect(shared.gateUp.shape).toEqual([48, 16]);
-      const both = swigluReference(x.matmul(shared.gateUp.t())).matmul(shared.down.t());
+      expect(shared.gateUp.weight.shape).toEqual([48, 16]);
+      const both = swigluReference(x.matmul(shared.gateUp.weight.t())).matmul(shared.down.weight.t());
       expect(difference(output, routed.add(both))).toBeLessThan(1e-5);
     });
   });

@@ -1,5 +1,6 @@
 import { groupedExperts, noGrad, type Tensor } from '@dunwu/torch';
 import type { DeepseekConfig } from './deepseek-config.js';
+import type { Linear } from './linear.js';
 import { SwigluMlp } from './mlp.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 
@@ -84,6 +85,11 @@ export class MoeLayer {
     const router = this.router.forward(x);
     const routed = groupedExperts(x, router.indices, router.weights.to(x.dtype), this.gateUp, this.down);
     return { output: this.shared === null ? routed : routed.add(this.shared.forward(x)), router };
+  }
+
+  /** Those of the shared experts; routed ones are computed together. */
+  linears(): Linear[] {
+    return this.shared?.linears() ?? [];
   }
 
   parameters(prefix: string): Parameter[] {

@@ -35,6 +35,14 @@ export function filled(shape: readonly number[], value: 0 | 1): Tensor {
   return trainable(value === 0 ? zeros(shape) : ones(shape));
 }
 
+/** The values of a tensor now, in memory of their own, without gradient. */
+export function copied(tensor: Tensor): Tensor {
+  const copy = scope(() => noGrad(() => tensor.detach().clone()));
+  const kept = keep(copy);
+  copy.dispose();
+  return kept;
+}
+
 function trainable(tensor: Tensor): Tensor {
   const kept = keep(tensor);
   tensor.dispose();
