@@ -3,6 +3,7 @@ import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
 import { adapterParameters, type Linear } from './linear.js';
+import type { LoraConfig } from './lora-config.js';
 import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
@@ -98,6 +99,8 @@ export class CausalModel {
   readonly #head: Tensor | null;
   readonly #rope: RopeTable;
   #parameters: Parameter[] | null = null;
+  /** Of the adapters that it has (lora.ts). */
+  lora: LoraConfig | null = null;
 
   /** Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. */
   constructor(config: ModelConfig) {
