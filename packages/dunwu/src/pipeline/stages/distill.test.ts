@@ -134,6 +134,13 @@ test('what a method cannot use is refused by name', () => {
   const problems = (value: Record<string, unknown>) =>
     schema.safeParse({ ...rows, ...value }).error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   expect(problems({ method: 'samples' })).toBeUndefined();
+  const lora = { rank: 2, alpha: 4 };
+  expect(problems({ method: 'samples', lora })).toBeUndefined();
+  const { new: shape } = parse(`new: ${SHAPE}`) as { new: object };
+  expect(problems({ method: 'samples', lora, student: { new: shape, tokenizer: 's' } })).toEqual([
+    'lora: goes with student.model: adapters of few weights on a new model leave nearly all of it random',
+  ]);
+  expect(problems({ method: 'distribution', teacher: 't', lora })?.join()).toContain('lora');
   expect(problems({ method: 'samples', teacher: 't' })?.join()).toContain('teacher');
   expect(problems({ method: 'distribution', teacher: 't' })).toBeUndefined();
   expect(problems({ method: 'distribution', teacher: 't', stored: true })).toEqual([
