@@ -3,9 +3,9 @@ import type { Command } from 'commander';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
+import { type AdapterFlag, adapterOption, type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
 
-interface ChatFlags extends SamplingFlags {
+interface ChatFlags extends SamplingFlags, AdapterFlag {
   readonly maxTokens: number;
   readonly seed: number;
   readonly system?: string;
@@ -29,7 +29,7 @@ export function registerChat(program: Command): void {
     )
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
     .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024);
-  samplingOptions(command)
+  adapterOption(samplingOptions(command))
     .option('--seed <n>', 'seed of the draws: the same questions get the same answers', wholeNumber('--seed', 0), 1)
     .option('--system <text>', "the system's message")
     .addHelpText(
@@ -50,7 +50,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
   const [{ tokenizer, load, stopIds }, { RolloutEngine }, { Conversation }, { AnswerPrinter }] = await Promise.all([
-    openModel(folder),
+    openModel(folder, flags.adapter),
     import('../rollout/engine.js'),
     import('./conversation.js'),
     import('./answer-printer.js'),

@@ -3,9 +3,9 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
+import { type AdapterFlag, adapterOption, type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
 
-interface GenerateFlags extends SamplingFlags {
+interface GenerateFlags extends SamplingFlags, AdapterFlag {
   readonly maxTokens?: number;
   readonly seed: number;
   readonly n: number;
@@ -31,7 +31,7 @@ export function registerGenerate(program: Command): void {
       `longest answer (default: ${DEFAULT_TOKENS}, or what fits)`,
       wholeNumber('--max-tokens', 1),
     );
-  samplingOptions(command)
+  adapterOption(samplingOptions(command))
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
     .option('--raw', 'go on with the prompt as plain text, without the template (tags in it are tokens)')
@@ -55,7 +55,7 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
   const [{ tokenizer, load, stopIds }, { RolloutEngine }, { AnswerPrinter }] = await Promise.all([
-    openModel(folder),
+    openModel(folder, flags.adapter),
     import('../rollout/engine.js'),
     import('./answer-printer.js'),
   ]);
