@@ -1,7 +1,7 @@
-// Ours against the peers on one tiny DeepSeek (workload.json): training step, generation, GRPO step; and memory.
+// Ours against the peers on a tiny DeepSeek and a dense Qwen2 (workload.json): training, generation, GRPO; memory; start.
 // What is measured, and how to read it: npm run bench -- --help
-import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,56 +12,100 @@ import { makeInputs } from './lib/inputs.mjs';
 import { busySeconds, machineLine, physicalCores } from './lib/machine.mjs';
 import { INSTALL_PEERS, peerVersions } from './lib/python.mjs';
 import { advantage, roundAdvantage, summary } from './lib/statistics.mjs';
-import { number, spread, table } from './lib/table.mjs';
+import { markdownTable, number, spread, table } from './lib/table.mjs';
 
 const HELP = `npm run bench -- [options]
 
-Measures ours and, where they are installed, the peers (transformers; TRL for GRPO) on the same tiny DeepSeek-V3: same
-weights, same inputs, same sizes, same number of threads, in float32 on the CPU.
+Measures ours and, where they are installed, the peers (transformers; TRL for GRPO) on the CPU: same model, same
+weights, same inputs, same sizes, same number of threads. Prints one table.
 
-  training    a step (forward, backward, AdamW) on 16 rows of 256 tokens          tokens/s, more is better
-  generation  64 prompts of 32 tokens, 128 new tokens each, sampled at T = 1      new tokens/s, more is better
-  grpo        16 prompts × 8 completions of 64 tokens: rollout, reward, update    seconds per step, less is better
+  training          a step (forward, backward, AdamW) of a tiny DeepSeek-V3, 16 rows of 256 tokens    tokens/s
+  generation        the same model, 64 prompts of 32 tokens, 128 new tokens each, at T = 1            new tokens/s
+  grpo              the same model, 16 prompts × 8 completions of 64: rollout, reward, update         s/step
+  dense-training    a Qwen2 of 105 M parameters, a step on 4 rows of 256 tokens                       tokens/s
+  dense-generation  the same model, 16 prompts of 32 tokens, 64 new tokens each                       new tokens/s
+  start             dunwu --help; "dunwu run recipes/r1-mini.yaml" until its first training step      s
 
-and each one's peak resident memory. "default" is the peer as it comes; "tuned" is the peer after
-torch.set_float32_matmul_precision("medium"). Each contestant has a process of its own; after a warm-up they take turns,
-and all but one wait. Numbers are medians over all turns with (minimum–maximum); × is how many times better ours is.
+training-bf16, generation-bf16, dense-training-bf16, dense-generation-bf16: ours computes in bfloat16. They are left out
+where ours cannot; the line that says so says why.
+
+Peers: "default" is the peer as it comes, in float32; "tuned" is that after torch.set_float32_matmul_precision("medium");
+"bf16" is autocast to bfloat16 (training; TRL's bf16=True) or a model in bfloat16 (generation). Float32 training is
+compared with float32 alone; everything else with the best of all three.
+
+Each contestant has a process of its own; after a warm-up they take turns, and all but one wait. Before anything counts,
+parameters and the loss of the first step must agree. Numbers are medians over all turns with (minimum–maximum).
+
+  × best    how many times better ours is than the best peer: tokens/s ours ÷ theirs, s/step theirs ÷ ours.
+            In rows of memory (peak resident, of the whole process): ours ÷ theirs, so less is better.
+  reach     what ours is to reach there
 
   --rounds N        turns of each contestant (default 3)
-  --only A,B        some of training,generation,grpo
+  --only A,B        some of the works above
   --threads N       for everyone (default OMP_NUM_THREADS, else the physical cores)
   --python PATH     Python with torch, transformers and trl (default DUNWU_PYTHON, else python3)
-  --json FILE       also write [{ work, unit, ours, peers, ratio }]
-  --help`;
+  --markdown        print the table as Markdown
+  --json FILE       also write [{ work, dtype, unit, ours, peers, ratio, best, reach, reached }]: ours and each peer as
+                    { median, min, max }, ratio for each peer, best: its name; what could not be measured is null
+  --help
+
+docs/performance.md tells how to read the table, and how to find out where the time goes (dunwu profile).
+
+Examples:
+  npm run bench -- --only training,grpo
+  DUNWU_PYTHON=.venv/bin/python npm run bench -- --rounds 5 --markdown --json bench.json`;
 
 const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..');
 const workload = JSON.parse(readFileSync(join(here, 'workload.json'), 'utf8'));
 
 /**
- * `amount`: what one repetition makes, for works that are told as a rate. `warmUp`: repetitions before the first turn;
- * `settle`: untimed ones at the begin of each turn, after the wait; `repeat`: timed ones.
+ * `amount`: what one repetition makes, for works that are told as a rate; `needs`: Python packages of the peers.
  */
-const WORKS = {
+const KINDS = {
   training: {
     unit: 'tokens/s',
-    amount: workload.training.batch * workload.training.time,
+    amount: ({ training }) => training.batch * training.time,
     needs: ['torch', 'transformers'],
-    warmUp: 3,
-    settle: 1,
-    repeat: 5,
   },
   generation: {
     unit: 'tokens/s',
-    amount: workload.generation.batch * workload.generation.new,
+    amount: ({ generation }) => generation.batch * generation.new,
     needs: ['torch', 'transformers'],
-    warmUp: 1,
-    settle: 0,
-    repeat: 2,
   },
-  grpo: { unit: 's/step', amount: null, needs: ['torch', 'transformers', 'trl'], warmUp: 2, settle: 0, repeat: 2 },
+  grpo: { unit: 's/step', amount: null, needs: ['torch', 'transformers', 'trl'] },
 };
 
-const SETTINGS = ['default', 'tuned'];
+const FLOAT32 = ['default', 'tuned'];
+const SETTINGS = [...FLOAT32, 'bf16'];
+
+/**
+ * `model`: whose part of workload.json; `dtype`: what ours computes in; `reach`: times the best peer; `warmUp`:
+ * repetitions before the first turn; `settle`: untimed ones at the begin of each turn, after the wait; `repeat`: timed.
+ */
+const WORKS = {
+  training: work('training', 'tiny', 2, { warmUp: 3, settle: 1, repeat: 5, settings: FLOAT32 }),
+  'training-bf16': work('training', 'tiny', 3, { warmUp: 3, settle: 1, repeat: 5, dtype: 'bfloat16' }),
+  generation: work('generation', 'tiny', 10, { repeat: 2 }),
+  'generation-bf16': work('generation', 'tiny', 10, { repeat: 2, dtype: 'bfloat16' }),
+  grpo: work('grpo', 'tiny', 5, { warmUp: 2, repeat: 2 }),
+  'dense-training': work('training', 'dense', 1.1, { repeat: 3, settings: FLOAT32 }),
+  'dense-training-bf16': work('training', 'dense', 1.1, { repeat: 3, dtype: 'bfloat16' }),
+  'dense-generation': work('generation', 'dense', 3, { repeat: 2 }),
+  'dense-generation-bf16': work('generation', 'dense', 3, { repeat: 2, dtype: 'bfloat16' }),
+  start: null,
+};
+
+function work(kind, model, reach, { warmUp = 1, settle = 0, repeat, dtype = 'float32', settings = SETTINGS }) {
+  const amount = KINDS[kind].amount?.(workload[model]) ?? null;
+  return { ...KINDS[kind], kind, model, reach, amount, warmUp, settle, repeat, dtype, settings };
+}
+
+/** Of ours to the peer's peak memory, at most. */
+const MEMORY_REACH = 0.8;
+
+/** Seconds at most. */
+const START_REACH = { help: 0.3, step: 3 };
 
 /** Threads of the one before may spin on for a moment, waiting for more to do. */
 const PAUSE_BETWEEN_TURNS = 300;
@@ -81,6 +125,7 @@ function readOptions(args) {
         only: { type: 'string' },
         threads: { type: 'string', default: process.env.OMP_NUM_THREADS || String(physicalCores()) },
         python: { type: 'string', default: process.env.DUNWU_PYTHON || 'python3' },
+        markdown: { type: 'boolean', default: false },
         json: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
@@ -111,7 +156,9 @@ function readOptions(args) {
     rounds: count('rounds'),
     threads: count('threads'),
     works: Object.keys(WORKS).filter((work) => works.includes(work)),
+    named: values.only !== undefined,
     python: values.python,
+    markdown: values.markdown,
     json: values.json,
     help: values.help,
   };
@@ -122,7 +169,7 @@ const running = new Set();
 
 /** Starts one contestant and warms it up; null (after a line that says why) when a peer cannot take part. */
 async function start(name, command, args, threads, { warmUp }, optional) {
-  // The tiny model is measured on the processor, whatever else the machine has.
+  // Everyone is measured on the processor, whatever else the machine has.
   const contestant = new Contestant(name, command, args, {
     OMP_NUM_THREADS: String(threads),
     CUDA_VISIBLE_DEVICES: '',
@@ -147,13 +194,15 @@ function stop(contestant) {
 }
 
 /** Numbers of different works are worth nothing: same size, and the same loss on the same batch. */
-function checkSameWork(ours, peer, name) {
+function checkSameWork(ours, peer, name, dtype) {
   if (ours.about.parameters !== peer.about.parameters) {
     throw new Error(
       `${name} has ${peer.about.parameters} parameters, ours ${ours.about.parameters}: not the same model`,
     );
   }
-  if (ours.firstLoss !== undefined && !(Math.abs(ours.firstLoss - peer.firstLoss) < 1e-4)) {
+  // Off default, products may be rounded to bfloat16's 8 bits (on processors with AMX "medium" does so too).
+  const tolerance = name.includes('default') && dtype === 'float32' ? 1e-4 : 2e-3;
+  if (ours.firstLoss !== undefined && !(Math.abs(ours.firstLoss - peer.firstLoss) < tolerance)) {
     throw new Error(
       `${name} begins with the loss ${peer.firstLoss}, ours with ${ours.firstLoss}, on the same weights and tokens: ` +
         'not the same computation',
@@ -161,102 +210,172 @@ function checkSameWork(ours, peer, name) {
   }
 }
 
+/** Why ours cannot do a work in its dtype here, or null. */
+async function problemOf({ kind, dtype }, threads) {
+  if (dtype === 'float32') return null;
+  const args = [join(here, 'ours.mjs'), 'check-bfloat16', kind, threads];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  return JSON.parse(stdout).problem;
+}
+
 /** One work: everyone is started and warmed up, then takes turns. */
-async function measure(work, folder, versions, load, { rounds, threads, python }) {
-  const plan = WORKS[work];
-  const contestants = {
-    ours: await start('ours', process.execPath, [join(here, 'ours.mjs'), work, folder, threads], threads, plan, false),
-  };
-  const missing = plan.needs.filter((name) => versions[name] === undefined);
-  for (const setting of missing.length > 0 ? [] : SETTINGS) {
-    const name = `peer (${setting})`;
+async function measure(name, folder, versions, load, { rounds, threads, python }) {
+  const plan = WORKS[name];
+  const place = join(folder, plan.model);
+  const own = [join(here, 'ours.mjs'), plan.kind, plan.dtype, place, threads];
+  const contestants = { ours: await start('ours', process.execPath, own, threads, plan, false) };
+  const missing = plan.needs.filter((needed) => versions[needed] === undefined);
+  for (const setting of missing.length > 0 ? [] : plan.settings) {
+    const called = `peer (${setting})`;
     const script = join(here, 'peers', 'peer.py');
-    const peer = await start(name, python, [script, work, setting, folder, threads], threads, plan, true);
+    const peer = await start(called, python, [script, plan.kind, setting, place, threads], threads, plan, true);
     if (peer === null) continue;
-    checkSameWork(contestants.ours, peer, name);
+    checkSameWork(contestants.ours, peer, called, plan.dtype);
     contestants[setting] = peer;
   }
   say(
-    `${work}: ${Object.entries(contestants)
-      .map(([name, { about }]) => `${name}: ${about.describes}`)
+    `${name}: ${Object.entries(contestants)
+      .map(([one, { about }]) => `${one}: ${about.describes}`)
       .join('; ')}`,
   );
   for (let round = 1; round <= rounds; round++) {
     const seen = [];
-    for (const [name, entry] of Object.entries(contestants)) {
+    for (const [one, entry] of Object.entries(contestants)) {
       await sleep(PAUSE_BETWEEN_TURNS);
       const before = { busy: busySeconds(), time: performance.now() };
       const { seconds, cpu_seconds, peak_bytes } = await entry.contestant.run(plan.settle + plan.repeat);
       load.others += busySeconds() - before.busy - cpu_seconds;
       load.possible += ((performance.now() - before.time) / 1000) * availableParallelism();
       const timed = seconds.slice(plan.settle);
-      const values = plan.amount === null ? timed : timed.map((one) => plan.amount / one);
+      const values = plan.amount === null ? timed : timed.map((took) => plan.amount / took);
       entry.rounds.push(values);
       entry.peakBytes = peak_bytes;
-      seen.push(`${name} ${number(summary(values).median)}`);
+      seen.push(`${one} ${number(summary(values).median)}`);
     }
-    say(`${work}: round ${round} of ${rounds}: ${seen.join(', ')} ${plan.unit}`);
+    say(`${name}: round ${round} of ${rounds}: ${seen.join(', ')} ${plan.unit}`);
   }
   for (const { contestant } of Object.values(contestants)) stop(contestant);
   return contestants;
 }
 
-/** One entry of the result, and the spread of its ratio over the rounds for the table. */
-function entryOf(work, unit, moreIsBetter, samples) {
+/** How long people wait: for the help, and for the first training step of the main recipe, each a fresh process. */
+async function measureStart(folder, { rounds, threads }) {
+  const dunwu = join(root, 'packages', 'dunwu', 'bin', 'dunwu.js');
+  const env = { ...process.env, OMP_NUM_THREADS: String(threads) };
+  const help = [];
+  const step = [];
+  // The first of each reads its files from the disk.
+  for (let round = 0; round <= rounds; round++) {
+    const began = performance.now();
+    await promisify(execFile)(process.execPath, [dunwu, '--help'], { env });
+    if (round > 0) help.push((performance.now() - began) / 1000);
+  }
+  for (let round = 0; round <= rounds; round++) {
+    const seconds = await firstStep(dunwu, join(folder, `run-${round}`), env);
+    if (round > 0) step.push(seconds);
+  }
+  say(`start: help ${number(summary(help).median)} s, first training step ${number(summary(step).median)} s`);
+  return [
+    entryOf('dunwu --help', '–', 's', START_REACH.help, { ours: [help] }),
+    entryOf('first training step after start', 'float32', 's', START_REACH.step, { ours: [step] }),
+  ];
+}
+
+/** Seconds from the start of the main recipe until its metrics have a loss. */
+async function firstStep(dunwu, out, env) {
+  const began = performance.now();
+  const args = [dunwu, 'run', join(root, 'recipes', 'r1-mini.yaml'), '--out', out];
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (data) => {
+    errors += data;
+  });
+  const ended = new Promise((resolve) => {
+    child.on('close', resolve);
+  });
+  const contestant = { stop: () => child.kill('SIGKILL') };
+  running.add(contestant);
+  try {
+    while (!readIfThere(join(out, 'metrics.jsonl')).includes('"loss":')) {
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error(`dunwu run ended before its first training step:\n${errors}`);
+      await sleep(5);
+    }
+    return (performance.now() - began) / 1000;
+  } finally {
+    stop(contestant);
+    await ended;
+  }
+}
+
+function readIfThere(file) {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/**
+ * One entry of the result, and the spread of the best peer's ratio over the rounds for the table. Without peers the
+ * reach is one of ours alone, in the unit.
+ */
+function entryOf(work, dtype, unit, reach, samples) {
   const { ours, ...peers } = samples;
+  const rate = unit === 'tokens/s';
+  const memory = unit === 'MiB';
+  const each = (pick) => Object.fromEntries(Object.entries(peers).map(([name, rounds]) => [name, pick(rounds)]));
   const measured = (rounds) => summary(rounds.flat());
-  const ratios = (pick) => Object.fromEntries(Object.entries(peers).map(([name, rounds]) => [name, pick(rounds)]));
+  // Of memory it is ours ÷ theirs, as for a rate, although less is better.
+  const ratioOf = (mine, theirs) => advantage(mine, theirs, rate || memory);
+  const ratio = each((rounds) => ratioOf(measured(ours).median, measured(rounds).median));
+  const names = Object.keys(peers).sort((a, b) => (memory ? ratio[b] - ratio[a] : ratio[a] - ratio[b]));
+  const best = names[0] ?? null;
+  const alone = unit === 's';
+  const value = alone ? measured(ours).median : best === null ? null : ratio[best];
+  const atMost = alone || memory;
   return {
     entry: {
       work,
+      dtype,
       unit,
       ours: measured(ours),
-      peers: ratios(measured),
-      ratio: ratios((rounds) => advantage(measured(ours).median, measured(rounds).median, moreIsBetter)),
+      peers: each(measured),
+      ratio,
+      best,
+      reach: { [atMost ? 'most' : 'least']: reach },
+      reached: value === null ? null : atMost ? value <= reach : value >= reach,
     },
-    spreads: ratios((rounds) => roundAdvantage(ours, rounds, moreIsBetter)),
+    range: best === null ? null : roundAdvantage(ours, peers[best], rate || memory),
   };
 }
 
-function entriesOf(work, contestants) {
-  const each = (pick) => Object.fromEntries(Object.entries(contestants).map(([name, one]) => [name, pick(one)]));
-  return [
-    entryOf(
-      work,
-      WORKS[work].unit,
-      WORKS[work].amount !== null,
-      each(({ rounds }) => rounds),
-    ),
-    entryOf(
-      `${work} memory`,
-      'MiB peak',
-      false,
-      each(({ peakBytes }) => [[peakBytes / 2 ** 20]]),
-    ),
-  ];
+function entriesOf(name, contestants) {
+  const { dtype, unit, reach } = WORKS[name];
+  const each = (pick) => Object.fromEntries(Object.entries(contestants).map(([one, entry]) => [one, pick(entry)]));
+  const speed = each(({ rounds }) => rounds);
+  const memory = each(({ peakBytes }) => [[peakBytes / 2 ** 20]]);
+  return [entryOf(name, dtype, unit, reach, speed), entryOf(`${name}, memory`, dtype, 'MiB', MEMORY_REACH, memory)];
 }
 
-function resultTable(results) {
-  const header = [
-    'work',
-    'unit',
-    'ours',
-    ...SETTINGS.map((name) => `peer ${name}`),
-    ...SETTINGS.map((name) => `× ${name}`),
-  ];
-  const rows = results.map(({ entry, spreads }) => [
-    entry.work,
-    entry.unit,
-    spread(entry.ours),
-    ...SETTINGS.map((name) => (entry.peers[name] === undefined ? '–' : spread(entry.peers[name]))),
-    ...SETTINGS.map((name) => {
-      if (entry.ratio[name] === undefined) return '–';
-      const { min, max } = spreads[name];
-      const range = min === max ? '' : ` (${min.toFixed(2)}–${max.toFixed(2)})`;
-      return `${entry.ratio[name].toFixed(2)}${range}`;
-    }),
-  ]);
-  return table([header, ...rows]);
+function resultRows(results) {
+  const header = ['work', 'ours in', 'unit', 'ours', ...SETTINGS.map((name) => `peer ${name}`), '× best', 'reach'];
+  const rows = results.map(({ entry, range }) => {
+    const { best, reach, unit } = entry;
+    const spreadText =
+      range === null || range.min === range.max ? '' : ` (${range.min.toFixed(2)}–${range.max.toFixed(2)})`;
+    const goal = reach.least === undefined ? `≤ ${reach.most}` : `≥ ${reach.least}`;
+    return [
+      entry.work,
+      entry.dtype,
+      unit,
+      spread(entry.ours),
+      ...SETTINGS.map((name) => (entry.peers[name] === undefined ? '–' : spread(entry.peers[name]))),
+      best === null ? '–' : `${entry.ratio[best].toFixed(2)}${spreadText}`,
+      unit === 's' ? `${goal} s` : `${goal} ×`,
+    ];
+  });
+  return [header, ...rows];
 }
 
 async function main() {
@@ -268,11 +387,11 @@ async function main() {
   const began = performance.now();
   const load = { others: 0, possible: 0 };
   const versions = await peerVersions(options.python);
-  for (const work of options.works) {
-    const missing = WORKS[work].needs.filter((name) => versions[name] === undefined);
+  for (const name of options.works) {
+    const missing = (WORKS[name]?.needs ?? []).filter((needed) => versions[needed] === undefined);
     if (missing.length === 0) continue;
     say(
-      `${work}: no peers, as ${options.python} has no ${missing.join(', no ')}. To install them:\n  ${INSTALL_PEERS}`,
+      `${name}: no peers, as ${options.python} has no ${missing.join(', no ')}. To install them:\n  ${INSTALL_PEERS}`,
     );
   }
   const folder = mkdtempSync(join(tmpdir(), 'dunwu-bench-'));
@@ -287,22 +406,38 @@ async function main() {
     });
   }
   try {
-    writeFileSync(join(folder, 'inputs.json'), JSON.stringify(makeInputs(workload)));
-    await promisify(execFile)(process.execPath, [join(here, 'ours.mjs'), 'write-model', join(folder, 'model')]);
+    for (const model of new Set(options.works.flatMap((name) => WORKS[name]?.model ?? []))) {
+      mkdirSync(join(folder, model));
+      writeFileSync(join(folder, model, 'inputs.json'), JSON.stringify(makeInputs(workload[model])));
+      const args = [join(here, 'ours.mjs'), 'write-model', join(folder, model, 'model'), model];
+      await promisify(execFile)(process.execPath, args);
+    }
     const results = [];
     let described = '';
-    for (const work of options.works) {
-      const contestants = await measure(work, folder, versions, load, options);
-      results.push(...entriesOf(work, contestants));
+    for (const name of options.works) {
+      if (WORKS[name] === null) {
+        results.push(...(await measureStart(folder, options)));
+        continue;
+      }
+      const problem = await problemOf(WORKS[name], options.threads);
+      if (problem !== null) {
+        say(`${name}: left out: ${problem}`);
+        if (options.named) process.exitCode = 1;
+        continue;
+      }
+      const contestants = await measure(name, folder, versions, load, options);
+      results.push(...entriesOf(name, contestants));
       described = contestants.ours.about.describes;
     }
+    if (results.length === 0) return;
     const peers = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-    console.log(resultTable(results));
+    const rows = resultRows(results);
+    console.log(options.markdown ? markdownTable(rows) : table(rows));
     console.log(
-      '\nmedian (minimum–maximum); × = how many times better ours is: more tokens/s, less s/step, less memory',
+      `\nmedian (minimum–maximum); × best: times better than the best peer, of memory ours ÷ theirs\n\n` +
+        machineLine(options.threads),
     );
-    console.log(machineLine(options.threads));
-    console.log(`ours: ${described}; peers: ${peers.length > 0 ? peers.join(', ') : 'none'}`);
+    if (described !== '') console.log(`\nours: ${described}; peers: ${peers.length > 0 ? peers.join(', ') : 'none'}`);
     const busy = load.others / load.possible;
     if (busy > BUSY) {
       console.log(

@@ -1,15 +1,16 @@
 // The contestant "ours": the trainers and the rollout engine of this repository, as a run uses them. Started by
 // bench.mjs, which talks with it over standard input and output (lib/contestant.mjs).
 //
-//   node bench/ours.mjs write-model FOLDER          the weights that everyone starts from
-//   node bench/ours.mjs WORK FOLDER THREADS         WORK: training, generation or grpo
+//   node bench/ours.mjs write-model FOLDER MODEL         the weights that everyone starts from; MODEL: tiny or dense
+//   node bench/ours.mjs check-bfloat16 WORK THREADS      {"problem": why WORK cannot be done in bfloat16, or null}
+//   node bench/ours.mjs WORK DTYPE FOLDER THREADS        WORK: training, generation or grpo; DTYPE: float32 or bfloat16
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { manualSeed, runtimeInfo } from '@dunwu/torch';
+import { CausalModel } from '../packages/dunwu/dist/model/causal-model.js';
 import { loadModel, saveModel } from '../packages/dunwu/dist/model/checkpoint.js';
 import { parseConfig } from '../packages/dunwu/dist/model/config.js';
-import { DeepseekModel } from '../packages/dunwu/dist/model/deepseek.js';
 import { useCompute } from '../packages/dunwu/dist/pipeline/compute.js';
 import { RolloutEngine } from '../packages/dunwu/dist/rollout/engine.js';
 import { samplingSchema } from '../packages/dunwu/dist/rollout/sampling-config.js';
@@ -17,7 +18,7 @@ import { grpo } from '../packages/dunwu/dist/train/grpo.js';
 import { grpoConfig } from '../packages/dunwu/dist/train/grpo-config.js';
 import { pretrain } from '../packages/dunwu/dist/train/pretrain.js';
 import { pretrainConfig } from '../packages/dunwu/dist/train/pretrain-config.js';
-import { ALPHABET } from './lib/inputs.mjs';
+import { ALPHABET, makeInputs } from './lib/inputs.mjs';
 
 const workload = JSON.parse(readFileSync(new URL('workload.json', import.meta.url), 'utf8'));
 
@@ -90,7 +91,7 @@ class Gate {
 }
 
 function training(model, inputs) {
-  const { batch, time, learning_rate } = workload.training;
+  const { batch, time, learning_rate } = inputs.sizes.training;
   // Rows of `time` inputs, and as many targets as the peers have: they have none for a row's last token.
   const packed = {
     batch,
@@ -113,7 +114,7 @@ function training(model, inputs) {
 }
 
 function generation(model, inputs) {
-  const { new: max_tokens } = workload.generation;
+  const { new: max_tokens } = inputs.sizes.generation;
   const engine = new RolloutEngine(model);
   const sampling = samplingSchema.parse({ temperature: 1, max_tokens });
   const prompts = inputs.generation.map((tokens, i) => ({ tokens, samples: 1, key: String(i) }));
@@ -121,6 +122,7 @@ function generation(model, inputs) {
   return {
     async run(n) {
       const seconds = [];
+      let firstLogprob;
       for (let i = 0; i < n; i++) {
         const began = performance.now();
         const samples = await engine.generate(prompts, { sampling, seed: seed++, stop: [] });
@@ -128,14 +130,15 @@ function generation(model, inputs) {
         if (samples.length !== prompts.length || samples.some(({ tokens }) => tokens.length !== max_tokens)) {
           throw new Error(`not every response has ${max_tokens} tokens`);
         }
+        firstLogprob ??= samples[0].logprobs[0];
       }
-      return { seconds };
+      return { seconds, first_logprob: firstLogprob };
     },
   };
 }
 
 function policyOptimisation(model, inputs) {
-  const { prompts, group, new: max_tokens, learning_rate } = workload.grpo;
+  const { prompts, group, new: max_tokens, learning_rate } = inputs.sizes.grpo;
   let asked = 0;
   const task = {
     id: 'bench',
@@ -156,7 +159,7 @@ function policyOptimisation(model, inputs) {
     optimizer: { kind: 'adamw', learning_rate, betas: [0.9, 0.999], weight_decay: 0 },
     save_every: ENDLESS,
   });
-  const gate = new Gate((host) => grpo(host, model, letterTokenizer(), task, config));
+  const gate = new Gate((host) => grpo(host, model, letterTokenizer(model.config.vocab_size), task, config));
   return {
     async run(n) {
       const result = await gate.run(n);
@@ -167,9 +170,9 @@ function policyOptimisation(model, inputs) {
 }
 
 /** A token for each letter, Chinese characters for the rest of the vocabulary, and no token that ends a text. */
-function letterTokenizer() {
+function letterTokenizer(size) {
   const tokens = ['', '', '', '', ...ALPHABET];
-  for (let code = 0x4e00; tokens.length < workload.model.vocab_size; code++) tokens.push(String.fromCharCode(code));
+  for (let code = 0x4e00; tokens.length < size; code++) tokens.push(String.fromCharCode(code));
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const special = { bos: 1, user: 2, assistant: 3, eos: -1 };
   return {
@@ -191,13 +194,46 @@ function peakBytes() {
 
 const WORKS = { training, generation, grpo: policyOptimisation };
 
-async function main([work, folder, threads]) {
-  if (work === 'write-model') {
+/**
+ * bfloat16 that is accepted and changes nothing would be measured as if it were there: the first number of the work,
+ * on a smaller batch, must not be that of float32. @throws Error when it is, or when bfloat16 is refused.
+ */
+async function checkBfloat16(work, threads) {
+  const inputs = makeInputs({
+    ...workload.tiny,
+    training: { ...workload.tiny.training, batch: 2, time: 32 },
+    generation: { batch: 2, prompt: 16, new: 2 },
+  });
+  const first = [];
+  for (const dtype of ['float32', 'bfloat16']) {
+    await useCompute({ threads, dtype });
     manualSeed(0);
-    await saveModel(new DeepseekModel(parseConfig(workload.model)), folder);
+    const result = await WORKS[work](new CausalModel(parseConfig(workload.tiny.model)), inputs).run(1);
+    first.push(result.first_loss ?? result.first_logprob);
+  }
+  if (first[0] === first[1]) {
+    throw new Error(`${work} in bfloat16 gives exactly float32's numbers: it is not computed in bfloat16`);
+  }
+}
+
+async function main([work, ...args]) {
+  if (work === 'write-model') {
+    const [folder, name] = args;
+    manualSeed(0);
+    await saveModel(new CausalModel(parseConfig(workload[name].model)), folder);
     return;
   }
-  await useCompute({ threads: Number(threads) });
+  if (work === 'check-bfloat16') {
+    const [what, threads] = args;
+    const problem = await checkBfloat16(what, Number(threads)).then(
+      () => null,
+      ({ message }) => message,
+    );
+    process.stdout.write(JSON.stringify({ problem }), () => process.exit(0)); // A trainer waits at its gate.
+    return;
+  }
+  const [dtype, folder, threads] = args;
+  await useCompute({ threads: Number(threads), dtype });
   const model = loadModel(join(folder, 'model'));
   const inputs = JSON.parse(readFileSync(join(folder, 'inputs.json'), 'utf8'));
   const contestant = WORKS[work](model, inputs);

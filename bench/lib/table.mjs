@@ -11,6 +11,12 @@ export function table(rows) {
     .join('\n');
 }
 
+/** The same as a table of Markdown. */
+export function markdownTable([header, ...rows]) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(header), line(header.map((_, column) => (column === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+}
+
 /** Three significant digits or whole numbers: 6,412 · 3.74 · 0.312 */
 export function number(value) {
   if (value >= 100) return Math.round(value).toLocaleString('en-US');

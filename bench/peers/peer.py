@@ -1,7 +1,8 @@
 """A peer of the bench: transformers (training, generation) or TRL (grpo) on the same weights, inputs and sizes as ours.
 
 Started by bench.mjs, which talks with it in JSON lines over standard input and output (lib/contestant.mjs):
-    python peer.py WORK SETTING FOLDER THREADS      WORK: training, generation, grpo; SETTING: default, tuned
+    python peer.py WORK SETTING FOLDER THREADS      WORK: training, generation, grpo; SETTING: default, tuned, bf16
+FOLDER holds the model's folder, model/, and inputs.json.
 """
 
 import json
@@ -20,9 +21,6 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 
 work, setting, folder, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-here = os.path.dirname(os.path.abspath(__file__))
-with open(os.path.join(here, "..", "workload.json")) as file:
-    workload = json.load(file)
 with open(os.path.join(folder, "inputs.json")) as file:
     inputs = json.load(file)
 
@@ -32,8 +30,11 @@ if setting == "tuned":
     torch.set_float32_matmul_precision("medium")  # on CPUs without AMX: oneDNN instead of MKL, at float32 accuracy
 with open(os.path.join(folder, "model", "config.json")) as file:
     config = json.load(file)
-model = transformers.DeepseekV3ForCausalLM.from_pretrained(
-    os.path.join(folder, "model"), config=transformers.DeepseekV3Config(**config), dtype=torch.float32
+# Training in bfloat16 is autocast over float32 weights; for generation the weights themselves are bfloat16.
+model = transformers.AutoModelForCausalLM.from_pretrained(
+    os.path.join(folder, "model"),
+    config=transformers.AutoConfig.for_model(**config),
+    dtype=torch.bfloat16 if setting == "bf16" and work == "generation" else torch.float32,
 )
 
 
@@ -72,11 +73,12 @@ class Turn:
 
 
 def ready(extra=""):
+    mixture = hasattr(model.config, "n_routed_experts")
     say(
         {
             "parameters": sum(p.numel() for p in model.parameters()),
             "describes": f"torch {torch.__version__}, transformers {transformers.__version__}{extra} "
-            f"({model.config._attn_implementation} attention, {model.config._experts_implementation} experts)",
+            f"({model.config._attn_implementation} attention{f', {model.config._experts_implementation} experts' if mixture else ''})",
         }
     )
 
@@ -95,11 +97,12 @@ def serve(step):
 def training():
     model.train()
     ids = torch.tensor(inputs["training"])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=workload["training"]["learning_rate"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=inputs["sizes"]["training"]["learning_rate"])
     first = []
 
     def step():
-        loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=setting == "bf16"):
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -112,7 +115,7 @@ def training():
 
 def generation():
     model.eval()
-    sizes = workload["generation"]
+    sizes = inputs["sizes"]["generation"]
     ids = torch.tensor(inputs["generation"])
     mask = torch.ones_like(ids)
 
@@ -135,8 +138,8 @@ def grpo():
     from transformers import PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    sizes = workload["grpo"]
-    size = workload["model"]["vocab_size"]
+    sizes = inputs["sizes"]["grpo"]
+    size = config["vocab_size"]
     letters = "abcdefghijklmnopqrstuvwxyz0123456789 +-=?.,:;!"
     vocabulary = ["<pad>", "<bos>", "<unk>", "<unused>", *letters]
     vocabulary += [chr(0x4E00 + i) for i in range(size - len(vocabulary))]
@@ -149,8 +152,8 @@ def grpo():
         tokenizer_object=base, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>",
         padding_side="left",
     )  # fmt: skip
-    for config in (model.config, model.generation_config):
-        config.pad_token_id, config.bos_token_id, config.eos_token_id = 0, 1, size
+    for known in (model.config, model.generation_config):
+        known.pad_token_id, known.bos_token_id, known.eos_token_id = 0, 1, size
     # Three letters stand for the three tokens that ours puts around a question.
     prompts = ["q: " + question for question in inputs["questions"]]
     assert all(len(tokenizer(prompt)["input_ids"]) == sizes["prompt"] for prompt in prompts)
@@ -175,15 +178,15 @@ def grpo():
                 self.turn.answer()
                 self.next_turn()
 
-    config = GRPOConfig(
-        output_dir=os.path.join(folder, f"trl-{setting}"), use_cpu=True, bf16=False, gradient_checkpointing=False,
+    arguments = GRPOConfig(
+        output_dir=os.path.join(folder, f"trl-{setting}"), use_cpu=True, bf16=setting == "bf16", gradient_checkpointing=False,
         per_device_train_batch_size=sizes["prompts"] * sizes["group"], gradient_accumulation_steps=1,
         num_generations=sizes["group"], max_completion_length=sizes["new"], temperature=1.0, beta=0.0,
         learning_rate=sizes["learning_rate"], lr_scheduler_type="constant", max_steps=1_000_000,
         logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True, shuffle_dataset=False,
     )  # fmt: skip
     trainer = GRPOTrainer(
-        model=model, args=config, train_dataset=Dataset.from_dict({"prompt": prompts}), reward_funcs=reward,
+        model=model, args=arguments, train_dataset=Dataset.from_dict({"prompt": prompts}), reward_funcs=reward,
         processing_class=tokenizer,
     )  # fmt: skip
     gate = Gate()

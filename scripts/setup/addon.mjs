@@ -23,6 +23,8 @@ const COMMON_FLAGS = [
   '-O3',
   '-fPIC',
   '-fvisibility=hidden',
+  // As libtorch itself is built: some of its classes have another layout without it.
+  '-DNDEBUG',
   '-DNODE_GYP_MODULE_NAME=dunwu_torch',
   '-D_GLIBCXX_USE_CXX11_ABI=1',
 ];
@@ -69,8 +71,8 @@ export function withHeaders(source, seen = new Set()) {
 const isKernel = (source) => path.basename(path.dirname(source)) === 'kernels';
 
 /** Kernels are compiled for the processor here; the rest waits for libtorch and gains nothing from it. */
-function processorFlag() {
-  return process.arch === 'arm64' ? '-mcpu=native' : '-march=native';
+function processorFlags() {
+  return process.arch === 'arm64' ? ['-mcpu=native'] : ['-march=native', '-mprefer-vector-width=512'];
 }
 
 /** OpenMP's flags, such that the addon uses the one runtime that libtorch loads: two would fight over the cores. */
@@ -100,7 +102,7 @@ function compileFlags(root, libtorch, kind, source) {
   const include = path.join(libtorch.root, 'include');
   return [
     ...COMMON_FLAGS,
-    ...(isKernel(source) ? [processorFlag()] : []),
+    ...(isKernel(source) ? processorFlags() : []),
     ...openmp(libtorch, kind).compile,
     ...[
       path.join(root, 'node_modules/node-api-headers/include'),
@@ -179,7 +181,7 @@ export async function buildAddon(root, libtorch, report) {
         identity: compilerIdentity(compilerCommand()),
       },
       flags: [...COMMON_FLAGS, ...openmp(libtorch, compiler.kind).compile].join(' '),
-      kernelFlags: processorFlag(),
+      kernelFlags: processorFlags(),
       processor: processorIdentity(),
       node: process.versions.node,
     });

@@ -26,6 +26,7 @@
 
 #include "handles.h"
 #include "napi_util.h"
+#include "profile.h"
 
 namespace dunwu {
 
@@ -861,6 +862,28 @@ napi_value keep_freed_memory(napi_env env, const Arguments& args) {
 #endif
 }
 
+napi_value profile_start(napi_env env, const Arguments&) {
+  start_profile();
+  return undefined(env);
+}
+
+/// [{ name, calls, seconds, flops }]
+napi_value profile_stop(napi_env env, const Arguments&) {
+  napi_value list;
+  check(env, napi_create_array(env, &list));
+  uint32_t i = 0;
+  for (const auto& [name, time] : stop_profile()) {
+    napi_value entry;
+    check(env, napi_create_object(env, &entry));
+    set_property(env, entry, "name", from_string(env, name));
+    set_property(env, entry, "calls", from_double(env, time.calls));
+    set_property(env, entry, "seconds", from_double(env, time.seconds));
+    set_property(env, entry, "flops", from_double(env, time.flops));
+    check(env, napi_set_element(env, list, i++, entry));
+  }
+  return list;
+}
+
 napi_value initialize(napi_env env, napi_value exports) {
   try {
     if (handle_key_ref != nullptr) {
@@ -913,6 +936,8 @@ napi_value initialize(napi_env env, napi_value exports) {
     export_function<runtime_info>(env, exports, "runtimeInfo");
     export_function<synchronize>(env, exports, "synchronize");
     export_function<keep_freed_memory>(env, exports, "keepFreedMemory");
+    export_function<profile_start>(env, exports, "profileStart");
+    export_function<profile_stop>(env, exports, "profileStop");
     return exports;
   } catch (const std::exception& error) {
     throw_to_javascript(env, error);

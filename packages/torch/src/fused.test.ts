@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
+  addRmsNorm,
+  addRmsNormReference,
   type DType,
   fusedRmsNorm,
+  getThreads,
   grad,
   groupedExperts,
   groupedExpertsReference,
@@ -11,6 +14,9 @@ import {
   rmsNormReference,
   rope,
   ropeReference,
+  setThreads,
+  shortLinear,
+  shortLinearReference,
   swiglu,
   swigluReference,
   type Tensor,
@@ -52,6 +58,156 @@ function compare(
 }
 
 const dtypes: DType[] = ['float64', 'float32', 'bfloat16', 'float16'];
+
+describe('shortLinear', () => {
+  it.each([
+    [1, 2, 2, false],
+    [5, 34, 18, true],
+    [130, 64, 96, false],
+    [1100, 40, 600, true],
+    [3, 7, 5, true],
+    [0, 8, 4, false],
+  ])('%i tokens, %i → %i, bias %s', (tokens, inputs, outputs, biased) => {
+    manualSeed(4);
+    const x = randn([tokens, inputs]).to('bfloat16');
+    const weight = randn([outputs, inputs]);
+    const bias = biased ? randn([outputs]) : null;
+    const low = [x, weight, ...(bias === null ? [] : [bias])].map((one) => one.detach().clone());
+    // What is rounded on the way is rounded here before; the rest is float64.
+    const high = low.map((one) => one.to('bfloat16').to('float64').detach());
+    for (const one of [...low, ...high]) one.requiresGrad = true;
+    const a = shortLinear(low[0] as Tensor, low[1] as Tensor, low[2] ?? null);
+    const b = shortLinearReference(high[0] as Tensor, high[1] as Tensor, high[2] ?? null);
+    expect([a.dtype, a.shape]).toEqual(['bfloat16', [tokens, outputs]]);
+    expect(error(a, b)).toBeLessThan(4e-3);
+    const direction = randn([tokens, outputs]).to('bfloat16');
+    const da = grad([a], low, { gradients: [direction] });
+    const db = grad([b], high, { gradients: [direction.to('float64')] });
+    expect(da.map((one) => one?.dtype)).toEqual(['bfloat16', 'float32', ...(biased ? ['float32'] : [])]);
+    expect(error(da[0] as Tensor, db[0] as Tensor)).toBeLessThan(4e-3);
+    // Where matrix units are at hand nothing rounds a weight's gradient.
+    expect(error(da[1] as Tensor, db[1] as Tensor)).toBeLessThan(4e-3);
+    if (biased) expect(error(da[2] as Tensor, db[2] as Tensor)).toBeLessThan(4e-3);
+  });
+
+  it('one thread and two: the same bits', () => {
+    manualSeed(5);
+    const x = randn([1100, 66]).to('bfloat16');
+    const weight = randn([130, 66]);
+    const before = getThreads();
+    const [one, two] = [1, 2].map((threads) => {
+      setThreads(threads);
+      const [a, b] = [x.detach().clone(), weight.detach().clone()];
+      a.requiresGrad = true;
+      b.requiresGrad = true;
+      const y = shortLinear(a, b);
+      const gradients = grad([y], [a, b], { gradients: [y.detach()] });
+      return [y, ...gradients].map((tensor) => (tensor as Tensor).numbers());
+    });
+    setThreads(before);
+    expect(two).toEqual(one);
+  });
+
+  it('refuses a weight that does not fit', () => {
+    expect(() => shortLinear(randn([2, 3]).to('bfloat16'), randn([4, 5]))).toThrow(
+      'short_linear: x must be [..., inputs]',
+    );
+  });
+});
+
+describe('groupedExperts in bfloat16 with float32 weights', () => {
+  it.each([
+    [40, 6, 3, 34, 20, 6], // every expert
+    [300, 2, 1, 64, 32, 2], // several blocks of tokens
+    [3, 8, 2, 16, 8, 8], // most without a token
+    [1, 4, 4, 6, 4, 4],
+    [5, 4, 2, 7, 5, 4], // odd: no matrix units
+    [0, 4, 2, 8, 4, 4],
+  ])('%i tokens, %i experts, top %i, %i → %i', (tokens, experts, topK, hidden, inner, open) => {
+    manualSeed(6);
+    const indices = tensor(
+      BigInt64Array.from({ length: tokens * topK }, (_, i) => BigInt((Math.floor(i / topK) * 5 + (i % topK)) % open)),
+      { shape: [tokens, topK] },
+    );
+    const low = [
+      randn([tokens, hidden]).to('bfloat16'),
+      randn([tokens, topK]).to('bfloat16'),
+      randn([experts, 2 * inner, hidden]),
+      randn([experts, hidden, inner]),
+    ].map((one) => one.detach().clone());
+    const high = low.map((one) => one.to('bfloat16').to('float64').detach());
+    for (const one of [...low, ...high]) one.requiresGrad = true;
+    const run = (f: typeof groupedExperts, [x, w, g, d]: Tensor[]) =>
+      f(x as Tensor, indices, w as Tensor, g as Tensor, d as Tensor);
+    const a = run(groupedExperts, low);
+    const b = run(groupedExpertsReference, high);
+    expect([a.dtype, a.shape]).toEqual(['bfloat16', [tokens, hidden]]);
+    expect(error(a, b)).toBeLessThan(2e-2);
+    const direction = randn([tokens, hidden]).to('bfloat16');
+    const da = grad([a], low, { gradients: [direction] });
+    const db = grad([b], high, { gradients: [direction.to('float64')] });
+    expect(da.map((one) => one?.dtype)).toEqual(['bfloat16', 'bfloat16', 'float32', 'float32']);
+    da.forEach((one, i) => {
+      expect(error(one as Tensor, db[i] as Tensor)).toBeLessThan(3e-2);
+    });
+  });
+});
+
+describe('addRmsNorm', () => {
+  const shapes = [
+    [7, 10],
+    [1, 2],
+    [3, 5, 33],
+    [600, 8],
+    [0, 4],
+  ];
+  it.each(['float64', 'float32', 'bfloat16', 'float16'] as const)('%s: sum, norm and gradients', (dtype) => {
+    const stream = dtype === 'float64' ? 'float64' : 'float32';
+    const tolerance = TOLERANCE[dtype] ?? 0;
+    manualSeed(3);
+    for (const shape of shapes) {
+      for (const used of ['both', 'sum', 'normed'] as const) {
+        const x = randn(shape, { dtype: stream });
+        const delta = randn(shape).to(dtype);
+        const weight = randn([shape.at(-1) as number], { dtype: stream });
+        const low = [x, delta, weight].map((one) => one.detach().clone());
+        const high = low.map((one) => one.to('float64').detach().clone());
+        for (const one of [...low, ...high]) one.requiresGrad = true;
+        const a = addRmsNorm(low[0] as Tensor, low[1] as Tensor, low[2] as Tensor, 1e-5);
+        const b = addRmsNormReference(high[0] as Tensor, high[1] as Tensor, high[2] as Tensor, 1e-5);
+        expect(a.map((one) => one.dtype)).toEqual([stream, dtype]);
+        a.forEach((one, i) => {
+          expect(error(one, b[i] as Tensor)).toBeLessThan(tolerance);
+        });
+        const directions = a.map((one) => randn(shape, { dtype: 'float64' }).to(one.dtype));
+        const picked = used === 'both' ? [0, 1] : used === 'sum' ? [0] : [1];
+        const pick = <T>(list: readonly T[]): T[] => picked.map((i) => list[i] as T);
+        const options = { allowUnused: true };
+        const da = grad(pick(a), low, { ...options, gradients: pick(directions) });
+        const db = grad(pick(b), high, { ...options, gradients: pick(directions).map((one) => one.to('float64')) });
+        da.forEach((one, i) => {
+          if (db[i] === null) expect(one).toBeNull();
+          else expect(error(one as Tensor, db[i] as Tensor)).toBeLessThan(tolerance * 2);
+        });
+      }
+    }
+  });
+
+  it('without anything to add the stream goes on as it is', () => {
+    const x = tensor([[3, 4]]);
+    const [sum, normed] = addRmsNorm(x, null, tensor([1, 2]), 0, 'float32');
+    expect(sum.numbers()).toEqual([3, 4]);
+    expect(normed.numbers().map((one) => one * Math.sqrt(12.5))).toEqual([3, 8].map((one) => expect.closeTo(one, 5)));
+    expect(addRmsNorm(x, null, tensor([1, 2]), 0, 'bfloat16')[1].dtype).toBe('bfloat16');
+  });
+
+  it('refuses other shapes and types', () => {
+    const x = tensor([[3, 4]]);
+    expect(() => addRmsNorm(x, tensor([[1, 2, 3]]), tensor([1, 2]), 0)).toThrow('x and delta must have one shape');
+    expect(() => addRmsNorm(x, null, tensor([1]), 0)).toThrow('the weight must have as many numbers');
+    expect(() => addRmsNorm(x, null, tensor([1, 2]).to('bfloat16'), 0)).toThrow('must be of one type');
+  });
+});
 
 describe('fused operators agree with their plain references, forward and backward', () => {
   for (const dtype of dtypes) {

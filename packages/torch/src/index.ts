@@ -10,6 +10,7 @@ export { type Operator, type OperatorResult, op, schemas } from './operator.js';
 export { AdamW, type AdamWOptions } from './optim/adamw.js';
 export { Muon, type MuonOptions, newtonSchulz } from './optim/muon.js';
 export type { ParameterGroup } from './optim/parameters.js';
+export * from './profile.js';
 export { Generator, getRandomState, manualSeed, setRandomState } from './random.js';
 export * from './reference.js';
 export * from './runtime.js';

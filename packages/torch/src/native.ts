@@ -97,6 +97,8 @@ interface Native {
   runtimeInfo(): RuntimeInfo;
   synchronize(device: string): void;
   keepFreedMemory(keep: boolean): boolean;
+  profileStart(): void;
+  profileStop(): { name: string; calls: number; seconds: number; flops: number }[];
 }
 
 /** Where the addon is, from src/ and from dist/ alike. */

@@ -9,25 +9,25 @@ export interface AnswerPrinterOptions {
   readonly stop: readonly number[];
   /** The answer is text that goes on, without parts. */
   readonly raw?: boolean;
+  /** The prompt has begun the thought: the answer goes on inside it. */
+  readonly thinking?: boolean;
 }
 
 /** Prints answers: the thinking dimmed in a terminal, each part under its name. What is said is made visible, never obeyed. */
 export class AnswerPrinter {
   readonly #tokenizer: Tokenizer;
   readonly #stop: ReadonlySet<number>;
-  readonly #raw: boolean;
   readonly #colour: boolean;
   readonly #reader: ResponseReader;
   #part: ResponsePart | null = null;
   #written = false;
   #lineOpen = false;
 
-  constructor(tokenizer: Tokenizer, { stop, raw = false }: AnswerPrinterOptions) {
+  constructor(tokenizer: Tokenizer, { stop, raw = false, thinking = false }: AnswerPrinterOptions) {
     this.#tokenizer = tokenizer;
     this.#stop = new Set(stop);
-    this.#raw = raw;
     this.#colour = process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb';
-    this.#reader = new ResponseReader(tokenizer, this.#raw);
+    this.#reader = new ResponseReader(tokenizer, { raw, thinking });
   }
 
   token(id: number): void {

@@ -49,12 +49,14 @@ Examples:
 async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { Conversation }, { AnswerPrinter }] = await Promise.all([
-    openModel(folder, flags.adapter),
-    import('../rollout/engine.js'),
-    import('./conversation.js'),
-    import('./answer-printer.js'),
-  ]);
+  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { begunThought }, { Conversation }, { AnswerPrinter }] =
+    await Promise.all([
+      openModel(folder, flags.adapter),
+      import('../rollout/engine.js'),
+      import('../text/begun-thought.js'),
+      import('./conversation.js'),
+      import('./answer-printer.js'),
+    ]);
   const { user, assistant } = tokenizer.special;
   if ((user === undefined || assistant === undefined) && tokenizer.chat_template === undefined) {
     throw new UsageError(
@@ -97,7 +99,8 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
     }
     if (prompt.forgotten > 0)
       process.stderr.write(`(forgotten: the ${prompt.forgotten / 2} oldest questions and answers)\n`);
-    const printer = new AnswerPrinter(tokenizer, { stop });
+    const begun = begunThought(tokenizer, prompt.tokens);
+    const printer = new AnswerPrinter(tokenizer, { stop, thinking: begun !== '' });
     const said: number[] = [];
     answering = new AbortController();
     try {
@@ -124,7 +127,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
     } finally {
       answering = null;
     }
-    conversation.keep(line, tokenizer.decode(said.filter((id) => !stop.includes(id))));
+    conversation.keep(line, begun + tokenizer.decode(said.filter((id) => !stop.includes(id))));
     return true;
   };
 

@@ -31,6 +31,25 @@ test('turns are in the prompt, thoughts are not; what a message spells out is no
   expect(text(conversation.ask('b', 1000, 10)?.tokens ?? [])).toBe('<｜begin▁of▁sentence｜><｜User｜>b<｜Assistant｜>');
 });
 
+test.each([
+  ['<think>long', ''],
+  ['<think>\n', ''],
+  ['so <think>long', 'so'],
+  ['<think>one</think>4<think>two', '4'],
+  ['one</think> 4', '4'],
+  ['4', '4'],
+])('of %j only what was said is kept: %j', (response, said) => {
+  const conversation = new Conversation(tokenizer);
+  conversation.keep('a', response);
+  expect(conversation.turns).toEqual([
+    { role: 'user', content: 'a' },
+    { role: 'assistant', content: said },
+  ]);
+  expect(text(conversation.ask('b', 1000, 10)?.tokens ?? [])).toBe(
+    `<｜begin▁of▁sentence｜><｜User｜>a<｜Assistant｜>${said}<｜end▁of▁sentence｜><｜User｜>b<｜Assistant｜>`,
+  );
+});
+
 test('the oldest turns are forgotten, two at a time, until question and answer fit', () => {
   const conversation = new Conversation(tokenizer);
   for (const word of ['one', 'two', 'three']) conversation.keep(word, word);

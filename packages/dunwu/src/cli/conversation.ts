@@ -50,10 +50,14 @@ export class Conversation {
   /**
    * Keeps a question with its answer. The thought is left out, as DeepSeek's own template does: later answers are made from
    * what was said, not from what was thought.
+   * @param response with its tags, and with the beginning of the thought where the prompt had it (begunThought)
    */
   keep(question: string, response: string): void {
     const end = response.lastIndexOf('</think>');
-    const said = (end < 0 ? response : response.slice(end + '</think>'.length)).trim();
+    const behind = end < 0 ? response : response.slice(end + '</think>'.length);
+    // A thought that was cut off is one all the same.
+    const open = behind.indexOf('<think>');
+    const said = (open < 0 ? behind : behind.slice(0, open)).trim();
     this.#turns = [...this.#turns, { role: 'user', content: question }, { role: 'assistant', content: said }];
   }
 }

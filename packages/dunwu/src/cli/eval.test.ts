@@ -119,6 +119,21 @@ test('what --task can be', async () => {
   await expect(chooseTask('{type: [', null)).rejects.toThrow('not valid YAML');
 });
 
+test('stops where generation_config.json says, as generate, chat and serve do', async () => {
+  const stopping = path.join(dir, 'stopping');
+  cpSync(model, stopping, { recursive: true });
+  const every = Array.from({ length: 300 }, (_, id) => id);
+  writeFileSync(path.join(stopping, 'generation_config.json'), JSON.stringify({ eos_token_id: every }));
+  const args = ['--task', 'equation', '--n', '3', '--max-tokens', '5', '--json'];
+  expect(JSON.parse((await cli('eval', stopping, ...args)).out)).toMatchObject({ mean_length: 1 });
+  const out = path.join(dir, 'stops');
+  expect((await cli('eval', model, ...args, '--out', out)).code).toBe(0);
+  expect(JSON.parse(readFileSync(path.join(out, 'settings.json'), 'utf8'))).toMatchObject({ stop: '1' });
+  expect((await cli('eval', stopping, ...args, '--out', out, '--resume')).err).toContain(
+    '\n  stop: "1" there, "0,1,2,',
+  );
+});
+
 test('wrong commands: exit 2, and what to do', async () => {
   const bare = path.join(dir, 'bare');
   cpSync(model, bare, { recursive: true });

@@ -104,12 +104,13 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
   requireTokenizer(folder, 'a model answers problems through its tokenizer');
   const chosen = await chooseTask(flags.task, run);
   const problems = heldOut(chosen, flags);
-  const [evaluation, { tokenizer, load }, { createProgress }] = await Promise.all([
+  const [evaluation, { tokenizer, load, stopIds }, { createProgress }] = await Promise.all([
     import('../eval/evaluate.js'),
     openModel(folder, flags.adapter),
     import('../util/progress.js'),
   ]);
   const model = load();
+  const ends = stopIds(model.config);
   const prompts = problems.map((problem) => evaluation.evaluationPrompt(tokenizer, problem, flags));
   const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
   const maxTokens = longestResponse(flags.maxTokens, run, model.config.max_position_embeddings, longest);
@@ -123,6 +124,7 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
     top_p: topP,
     seed,
     max_tokens: maxTokens,
+    stop: ends.join(','),
     instruction,
     template: template ?? null,
     batch,
@@ -147,6 +149,7 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
       topP,
       seed,
       maxTokens,
+      stop: ends,
       instruction,
       ...(template === undefined ? {} : { template }),
       batch,

@@ -1,19 +1,16 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { ResponseReader } from '../text/response-reader.js';
-import { encodeTagged } from '../text/template.js';
-import type { Tokenizer } from '../text/tokenizer.js';
+import { R1_DISTILL_TEMPLATE } from '../text/testing/make-tokenizer.js';
 import { cli } from './testing/capture.js';
 import { makeTinyFolder } from './testing/tiny-folder.js';
 
 let dir = '';
-let tokenizer: Tokenizer;
 beforeAll(async () => {
   dir = mkdtempSync(path.join(os.tmpdir(), 'dunwu-generate-'));
-  tokenizer = await makeTinyFolder(dir, 5);
+  await makeTinyFolder(dir, 5);
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -67,6 +64,17 @@ test('the streamed text is the text; a cut answer says so', async () => {
   expect(two.out.match(/^\[[12]\]$/gm)).toEqual(['[1]', '[2]']);
 });
 
+test("a thought that the checkpoint's template has begun is shown as thinking", async () => {
+  const distilled = path.join(dir, 'distilled');
+  await makeTinyFolder(distilled, 5);
+  writeFileSync(path.join(distilled, 'chat_template.jinja'), R1_DISTILL_TEMPLATE);
+  const args = ['generate', distilled, 'how many', '--temperature', '0', '--max-tokens', '6'];
+  const [whole] = rows((await cli(...args, '--json')).out);
+  expect(whole?.answer).toBeNull();
+  expect(whole?.thinking).toBe(whole?.response.trim());
+  expect((await cli(...args)).out).toBe(`Thinking:\n${whole?.thinking}\n`);
+});
+
 test('- reads standard input, without the last newline', async () => {
   const direct = await cli('generate', dir, 'Tom has', '--json', '--max-tokens', '5');
   const stdin = vi.spyOn(process, 'stdin', 'get');
@@ -74,23 +82,6 @@ test('- reads standard input, without the last newline', async () => {
   const piped = await cli('generate', dir, '-', '--json', '--max-tokens', '5');
   stdin.mockRestore();
   expect(piped.out).toBe(direct.out);
-});
-
-test('thinking and answer are told apart as they come', () => {
-  const reader = new ResponseReader(tokenizer);
-  const ids = encodeTagged(tokenizer, '<think>25-7=18，对</think>\n<answer>18个</answer>');
-  const read = (): Record<string, string> => {
-    const texts: Record<string, string> = {};
-    for (const { part, text } of [...ids.flatMap((id) => reader.push(id)), ...reader.end()]) {
-      texts[part] = (texts[part] ?? '') + text;
-    }
-    return texts;
-  };
-  expect(read()).toEqual({ thinking: '25-7=18，对', other: '\n', answer: '18个' });
-  expect(read()).toEqual({ thinking: '25-7=18，对', other: '\n', answer: '18个' }); // used again
-  const raw = new ResponseReader(tokenizer, true);
-  const text = [...ids.flatMap((id) => raw.push(id)), ...raw.end()].map((piece) => piece.text).join('');
-  expect(text).toBe('<think>25-7=18，对</think>\n<answer>18个</answer>');
 });
 
 test('wrong commands: exit 2', async () => {

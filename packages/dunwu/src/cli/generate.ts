@@ -54,15 +54,20 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   const question = prompt === '-' ? await standardInput() : prompt;
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
-  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { AnswerPrinter }] = await Promise.all([
+  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { begunThought }, { AnswerPrinter }] = await Promise.all([
     openModel(folder, flags.adapter),
     import('../rollout/engine.js'),
+    import('../text/begun-thought.js'),
     import('./answer-printer.js'),
   ]);
   const tokens = await promptTokens(tokenizer, question, flags.raw === true);
   const model = load();
   const stop = stopIds(model.config);
-  const printer = new AnswerPrinter(tokenizer, { stop, raw: flags.raw === true });
+  const printer = new AnswerPrinter(tokenizer, {
+    stop,
+    raw: flags.raw === true,
+    thinking: begunThought(tokenizer, tokens) !== '',
+  });
   const samples = await new RolloutEngine(model).generate([{ tokens, samples: flags.n, key: 'prompt' }], {
     sampling: {
       temperature: flags.temperature,
@@ -95,10 +100,7 @@ function longestAnswer(asked: number | undefined, limit: number, prompt: number)
   return asked ?? Math.min(room, DEFAULT_TOKENS);
 }
 
-/**
- * The prompt's ids: our template where the tokenizer has its roles, else the model's own chat template; with `raw` the
- * text itself, behind the begin-of-text token.
- */
+/** The prompt's ids in the model's chat template; with `raw` the text itself, behind the begin-of-text token. */
 async function promptTokens(tokenizer: Tokenizer, prompt: string, raw: boolean): Promise<number[]> {
   const { renderPrompt, SPECIAL_TOKENS } = await import('../text/template.js');
   const { bos, user, assistant } = tokenizer.special;

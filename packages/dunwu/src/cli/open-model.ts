@@ -18,13 +18,14 @@ export interface OpenedModel {
  * @throws UsageError when there is no adapter for this model
  */
 export async function openModel(folder: string, adapter?: string): Promise<OpenedModel> {
-  // Not at the top of the file: --help must not load the engine.
   if (adapter !== undefined) requireAdapter(folder, adapter);
-  const [{ endOfTextIds, loadModel }, { loadAdapter }, { absorbAdapters }, { Tokenizer }, { chooseCompute }] =
+  // Not at the top of the file: --help must not load the engine.
+  const [{ loadModel }, { loadAdapter }, { absorbAdapters }, { stopIds }, { Tokenizer }, { chooseCompute }] =
     await Promise.all([
       import('../model/checkpoint.js'),
       import('../model/adapter-folder.js'),
       import('../model/lora.js'),
+      import('../rollout/stop-ids.js'),
       import('../text/tokenizer.js'),
       import('../train/compute.js'),
     ]);
@@ -41,9 +42,6 @@ export async function openModel(folder: string, adapter?: string): Promise<Opene
       }
       return model;
     },
-    stopIds(config) {
-      const { eos } = tokenizer.special;
-      return [...new Set([...endOfTextIds(folder, config), ...(eos === undefined ? [] : [eos])])];
-    },
+    stopIds: (config) => stopIds(folder, config, tokenizer),
   };
 }

@@ -11,6 +11,7 @@ import { registerGenerate } from './generate.js';
 import { registerInspect } from './inspect.js';
 import { registerLab } from './lab.js';
 import { registerMerge } from './merge.js';
+import { registerProfile } from './profile.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
 import { registerServe } from './serve.js';
@@ -65,6 +66,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerMerge(program);
   registerVerify(program);
   registerLab(program);
+  registerProfile(program);
   registerDoctor(program);
   return program;
 }

@@ -70,4 +70,6 @@ test('a port that is taken, an origin that is none', async () => {
   expect((await cli('serve', dir, '--port', '70000')).err).toContain(
     '--port 70000: a whole number ≥ 0 and ≤ 65535 is needed',
   );
+  // A request waits for the next step at least.
+  expect((await cli('serve', dir, '--queue', '0')).err).toContain('--queue 0: a whole number ≥ 1');
 });

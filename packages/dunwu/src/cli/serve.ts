@@ -48,7 +48,7 @@ export function registerServe(program: Command): void {
       'tokens that all of them may hold together (default: 8 full sequences)',
       wholeNumber('--cache-tokens', 1),
     )
-    .option('--queue <n>', 'requests that may wait for room', wholeNumber('--queue', 0), 256)
+    .option('--queue <n>', 'requests that may wait for room', wholeNumber('--queue', 1), 256)
     .option('--timeout <s>', 'longest time for a request, in seconds', wholeNumber('--timeout', 1, 86400), 600)
     .addHelpText(
       'after',

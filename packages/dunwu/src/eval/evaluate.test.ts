@@ -4,9 +4,10 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { tinyModel } from '../model/testing/tiny.js';
+import { RolloutEngine } from '../rollout/engine.js';
 import type { Problem } from '../task/problem.js';
 import { createTask } from '../task/registry.js';
-import { makeTokenizer, SMALL_CORPUS } from '../text/testing/make-tokenizer.js';
+import { makeTokenizer, R1_DISTILL_TEMPLATE, SMALL_CORPUS } from '../text/testing/make-tokenizer.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import {
   type EvaluatedSample,
@@ -137,6 +138,30 @@ test('the same numbers again; a problem alone gives what it gives in the batch',
   const other = await evaluate(model, tokenizer, problems, { ...options, seed: 8 });
   expect(other.samples.slice(0, 5)).toEqual(all.samples.slice(0, 5));
   expect(other.samples.slice(5).map(({ response }) => response)).not.toEqual(drawn);
+});
+
+test('stops at the ids that it is given, which are no part of the response; a thought that the prompt began is', async () => {
+  const problems = createTask({ type: 'equation' }).fixed('test', 2);
+  const options = { samples: 0, maxTokens: 10, seed: 7 };
+  const prompt = evaluationPrompt(tokenizer, problems[0] as Problem, {});
+  const [drawn] = await new RolloutEngine(model).generate([{ tokens: prompt, samples: 1, key: 'x' }], {
+    sampling: { temperature: 0, top_p: 1, top_k: 0, max_tokens: 10 },
+    seed: 7,
+    stop: [],
+  });
+  const tokens = drawn?.tokens ?? [];
+  const at = tokens.findIndex((id, i) => i > 1 && !tokens.slice(0, i).includes(id));
+  expect(at).toBeGreaterThan(1);
+  const { samples } = await evaluate(model, tokenizer, problems, { ...options, stop: [tokens[at] as number] });
+  expect(samples[0]).toMatchObject({
+    response: tokenizer.decode(tokens.slice(0, at)),
+    length: at + 1,
+    reason: 'stop',
+  });
+
+  const distilled = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 }, R1_DISTILL_TEMPLATE);
+  const begun = await evaluate(model, distilled, problems, options);
+  expect(begun.samples.map(({ response }) => response.slice(0, 8))).toEqual(['<think>\n', '<think>\n']);
 });
 
 test('what is counted: lengths, tokens, pass@k for 1, 2, … and k', async () => {

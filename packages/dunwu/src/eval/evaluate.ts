@@ -86,6 +86,8 @@ export interface EvaluateOptions {
   /** Of the samples. Default 1. */
   readonly topP?: number;
   readonly maxTokens: number;
+  /** Token ids that end a response (rollout/stop-ids.ts). Default: the tokenizer's end of text. */
+  readonly stop?: readonly number[];
   readonly seed: number | string;
   readonly instruction?: Instruction;
   /** Put around each question: `{question}` stands for it. */
@@ -118,6 +120,7 @@ export async function evaluate(
   const { samples: k, temperature = 1, topP = 1, batch = problems.length } = options;
   if (problems.length === 0) throw new Error('evaluate: there are no problems');
   if (k > 0 && !(temperature > 0)) throw new Error('evaluate: samples need a temperature above 0');
+  const stop = options.stop ?? [tokenizer.special_id('eos')];
   const engine = new RolloutEngine(model);
   const total = problems.length * (1 + k);
   const all = [...(options.finished ?? [])];
@@ -134,17 +137,20 @@ export async function evaluate(
         {
           sampling: { temperature: heat, top_p: heat === 0 ? 1 : topP, top_k: 0, max_tokens: options.maxTokens },
           seed: options.seed,
-          stop: [tokenizer.special_id('eos')],
+          stop,
           ...(options.signal === undefined ? {} : { signal: options.signal }),
           onProgress: (finished) => options.onProgress?.(before + finished, total),
         },
       );
-      return drawn.map((one) => ({
-        ...judge(part[one.prompt] as Problem, decodeResponse(tokenizer, one.tokens), heat === 0 ? 'greedy' : 'sampled'),
-        sample: one.sample,
-        length: one.tokens.length,
-        reason: one.reason,
-      }));
+      return drawn.map((one) => {
+        const response = decodeResponse(tokenizer, one.tokens, { prompt: prompts[one.prompt] as number[], stop });
+        return {
+          ...judge(part[one.prompt] as Problem, response, heat === 0 ? 'greedy' : 'sampled'),
+          sample: one.sample,
+          length: one.tokens.length,
+          reason: one.reason,
+        };
+      });
     };
     const greedy = await generate(1, 0, all.length);
     const sampled = k === 0 ? [] : await generate(k, temperature, all.length + greedy.length);

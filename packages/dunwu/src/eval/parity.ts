@@ -245,19 +245,28 @@ class ParityCheck {
     };
     const prompts = rows.map((row) => row.slice(0, given));
     note('recomputed', greedyContinuation(this.#model, prompts, count, banned));
-    const samples = await new RolloutEngine(this.#model).generate(
-      prompts.map((tokens, i) => ({ tokens, samples: 1, key: String(i) })),
-      {
-        sampling: { temperature: 0, top_p: 1, top_k: 0, max_tokens: count },
-        seed: 0,
-        stop: ended ? ends : [],
-        banned,
-      },
+    note('latent cache', await this.#generated(prompts, { max_tokens: count, stop: ended ? ends : [], banned }));
+  }
+
+  #isFinite(tokens: readonly number[]): boolean {
+    return scope(() =>
+      noGrad(() => {
+        const ids = tensor(BigInt64Array.from(tokens, BigInt), { shape: [1, tokens.length] });
+        return Number.isFinite(this.#model.forward({ tokens: ids }).hidden.sum().item());
+      }),
     );
-    note(
-      'latent cache',
-      samples.map(({ tokens }) => tokens),
-    );
+  }
+
+  /** What the engine says greedily; nothing where the logits are no numbers, which is told elsewhere. */
+  async #generated(
+    prompts: readonly (readonly number[])[],
+    { max_tokens, stop, banned }: { max_tokens: number; stop: readonly number[]; banned: readonly number[] },
+  ): Promise<(readonly number[])[]> {
+    if (!this.#isFinite(prompts[0] ?? [])) return prompts.map(() => []);
+    const sampling = { temperature: 0, top_p: 1, top_k: 0, max_tokens };
+    const asked = prompts.map((tokens, i) => ({ tokens, samples: 1, key: String(i) }));
+    const samples = await new RolloutEngine(this.#model).generate(asked, { sampling, seed: 0, stop, banned });
+    return samples.map(({ tokens }) => tokens);
   }
 
   /** The optimiser steps of golden.json's `adamw5`. They change the weights, so they come last. */

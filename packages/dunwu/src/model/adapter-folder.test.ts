@@ -3,13 +3,14 @@ import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { manualSeed, noGrad, openSafetensors, scope, type Tensor, tensor, writeSafetensors, zeros } from '@dunwu/torch';
+import { noGrad, openSafetensors, scope, type Tensor, tensor, writeSafetensors, zeros } from '@dunwu/torch';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadAdapter, restoreAdapter, saveAdapter } from './adapter-folder.js';
 import type { CausalModel } from './causal-model.js';
 import { loadModel, saveModel } from './checkpoint.js';
 import { absorbAdapters, addAdapters, mergeAdapters } from './lora.js';
 import { loraConfig } from './lora-config.js';
+import { adapted as withAdapters } from './testing/adapted.js';
 import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
 
 const golden = (name: string) => fileURLToPath(new URL(`testing/golden/${name}`, import.meta.url));
@@ -34,17 +35,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Adapters that do something: B away from 0. */
-function adapted(model: CausalModel, overrides: object = {}): CausalModel {
-  manualSeed(9);
-  addAdapters(model, config(overrides));
-  scope(() =>
-    noGrad(() => {
-      for (const { name, tensor: weight } of model.trained()) if (name.includes('lora_B')) weight.normal_(0, 0.3);
-    }),
-  );
-  return own(model);
-}
+const adapted = (model: CausalModel, overrides: object = {}): CausalModel => own(withAdapters(model, overrides));
 
 describe('PEFT’s own adapters (testing/make_lora_golden.py)', () => {
   it.each(['qwen2', 'qwen3', 'yarn'])('%s: PEFT’s logits, beside and merged, and read again the same', async (name) => {
@@ -257,7 +248,7 @@ json.dump(out, open(sys.argv[2], "w"))
 
 it.skipIf(spawnSync(PYTHON, ['-c', probe]).status !== 0)('PEFT loads what we write', { timeout: 180_000 }, async () => {
   const tokens = rows(2, 20);
-  const attention = ['q_a_proj', 'q_b_proj', 'kv_a_proj_adaptedLogitsmqa', 'kv_b_proj', 'o_proj'];
+  const attention = ['q_a_proj', 'q_b_proj', 'kv_a_proj_with_mqa', 'kv_b_proj', 'o_proj'];
   const makers: (() => CausalModel)[] = [
     () => adapted(tinyDense('qwen2', 5)),
     () => adapted(tinyDense('llama', 6), { target_modules: ['k_proj', '1.mlp.gate_proj'], use_rslora: true }),

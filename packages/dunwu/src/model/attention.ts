@@ -1,4 +1,5 @@
 import type { Tensor } from '@dunwu/torch';
+import type { DecoderParts } from './decoder-parts.js';
 import type { Linear } from './linear.js';
 import type { Parameter } from './parameter.js';
 import type { TokenCache } from './token-cache.js';
@@ -8,8 +9,13 @@ export interface AttentionContext {
   /** Rotary cosine and sine of each token, [batch · time, rotated width / 2]. */
   readonly cosine: Tensor;
   readonly sine: Tensor;
-  /** Added to the scores before the softmax: 0 to attend, −inf not to; broadcast to [batch, heads, time, keys]. */
-  readonly mask: Tensor;
+  /**
+   * Added to the scores before the softmax: 0 to attend, −inf not to; broadcast to [batch, heads, time, keys]. Null: each token
+   * sees those of its row from its start on, up to itself, by the fused operators that never hold the scores.
+   */
+  readonly mask: Tensor | null;
+  /** Where, without a mask, what a token sees begins: int64 [batch, time], places in its row. Null: all rows' begin. */
+  readonly starts: Tensor | null;
 }
 
 /** What a decoding step attends to: new tokens go to `positions` (int64 [rows, time]), and `keys` entries are looked at. */
@@ -30,7 +36,14 @@ export interface Attention {
   forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer?: number): Tensor;
   /** One decoding step: appends the new tokens to the cache and attends to all of it. Shapes as in `forward`. */
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor;
+  decoderParts(): DecoderParts;
   /** Its projections. */
   linears(): Linear[];
   parameters(prefix: string): Parameter[];
+}
+
+/** The mask, where a way to compute needs one. */
+export function requireMask({ mask }: AttentionContext): Tensor {
+  if (mask === null) throw new Error('attention: this way to compute needs a mask');
+  return mask;
 }

@@ -1,6 +1,8 @@
-import { arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import { addRmsNorm, arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
+import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
+import { type DecoderParts, prefixed } from './decoder-parts.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
 import { adapterParameters, type Linear } from './linear.js';
 import type { LoraConfig } from './lora-config.js';
@@ -17,7 +19,9 @@ export interface ModelInput {
   readonly tokens: Tensor;
   /** int64 [batch, time]; default 0..time−1 in every row. */
   readonly positions?: Tensor;
-  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal. For packed rows see train/packed.ts. */
+  /** Of rows that hold several sequences: the place in its row where each token's sequence begins, int64 [batch, time]. */
+  readonly starts?: Tensor;
+  /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal, within `starts`. */
   readonly mask?: Tensor;
 }
 
@@ -34,6 +38,12 @@ export interface ModelOutput {
 export interface NamedLinear {
   readonly prefix: string;
   readonly linear: Linear;
+}
+
+/** The residual stream, and what is yet to be added to it. */
+interface Flow {
+  readonly stream: Tensor;
+  readonly delta: Tensor | null;
 }
 
 class Layer {
@@ -61,12 +71,32 @@ class Layer {
   }
 
   forward(x: Tensor, attend: (normed: Tensor) => Tensor, routers: RouterOutput[]): Tensor {
-    const attended = x.add(attend(fusedRmsNorm(x, this.#inputNorm, this.#eps)));
-    const normed = fusedRmsNorm(attended, this.#postNorm, this.#eps);
-    if (this.mlp instanceof SwigluMlp) return attended.add(this.mlp.forward(normed));
-    const { output, router } = this.mlp.forward(normed);
+    const { stream, delta } = this.flow({ stream: x, delta: null }, attend, routers, x.dtype);
+    return delta === null ? stream : stream.add(delta);
+  }
+
+  /** The same, with the addition at the end left to the norm that follows it. @param type what is computed in */
+  flow(
+    { stream, delta }: Flow,
+    attend: (normed: Tensor) => Tensor,
+    routers: RouterOutput[],
+    type: Tensor['dtype'],
+  ): Flow {
+    const [read, normed] = addRmsNorm(stream, delta, this.#inputNorm, this.#eps, type);
+    const [attended, input] = addRmsNorm(read, attend(normed), this.#postNorm, this.#eps, type);
+    if (this.mlp instanceof SwigluMlp) return { stream: attended, delta: this.mlp.forward(input) };
+    const { output, router } = this.mlp.forward(input);
     routers.push(router);
-    return attended.add(output);
+    return { stream: attended, delta: output };
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      input_norm: this.#inputNorm,
+      ...this.attention.decoderParts(),
+      post_norm: this.#postNorm,
+      ...this.mlp.decoderParts(),
+    };
   }
 
   linears(prefix: string): NamedLinear[] {
@@ -129,6 +159,19 @@ export class CausalModel {
     return isDeepseek(this.config) ? this.config.n_routed_experts : 0;
   }
 
+  /** What {@link Decoder} computes with. */
+  decoderParts(): DecoderParts {
+    return Object.assign(
+      { embedding: this.#embedding, head: this.headWeight, norm: this.#norm },
+      ...this.#layers.map((layer, i) => prefixed(`layers.${i}.`, layer.decoderParts())),
+    ) as DecoderParts;
+  }
+
+  /** Rotary cosines and sines of the positions that there is room for ({@link reserve}), [positions, rotated width / 2] each. */
+  get rotary(): readonly [cosine: Tensor, sine: Tensor] {
+    return this.#rope.tables;
+  }
+
   /** Room for `rows` sequences of up to `capacity` tokens, of what decoding needs of them. */
   cache(rows: number, capacity: number): TokenCache {
     const { config } = this;
@@ -160,9 +203,9 @@ export class CausalModel {
     return adapters.length > 0 ? adapters : this.parameters().filter(({ kind }) => kind !== 'buffer');
   }
 
-  #context(positions: Tensor, mask: Tensor): AttentionContext {
+  #context(positions: Tensor, mask: Tensor | null, starts: Tensor | null = null): AttentionContext {
     const [cosine, sine] = this.#rope.at(positions.reshape([-1]));
-    return { cosine, sine, mask };
+    return { cosine, sine, mask, starts };
   }
 
   /**
@@ -177,25 +220,32 @@ export class CausalModel {
     this.#checkLength(time);
     const device = input.tokens.device;
     const positions = input.positions ?? rowPositions(batch, time, device);
-    const context = this.#context(positions, input.mask ?? causalMask(time, device));
+    // In latent space scores are added to a mask; otherwise the fused operators need none.
+    const mask = input.mask ?? (options.absorbed === true ? causalMask(time, device) : null);
+    const context = this.#context(positions, mask, input.starts ?? null);
     const routers: RouterOutput[] = [];
     const hiddenStates: Tensor[] = [];
     const shape = [batch, time, this.config.hidden_size];
     const ids = input.tokens.reshape([-1]);
     const { paddingId } = options;
-    let x = paddingId === undefined ? this.#embedding.indexSelect(0, ids) : this.#embedding.embedding(ids, paddingId);
+    const x = paddingId === undefined ? this.#embedding.indexSelect(0, ids) : this.#embedding.embedding(ids, paddingId);
+    // A network that is not float32 (float64 in tests) computes in its own type.
+    const type = x.dtype === 'float32' ? computeType() : x.dtype;
+    let flow: Flow = { stream: x, delta: null };
     this.#layers.forEach((layer, i) => {
-      if (options.hiddenStates === true) hiddenStates.push(x.view(shape));
-      x = layer.forward(
-        x,
+      const { stream, delta } = flow;
+      if (options.hiddenStates === true) hiddenStates.push((delta === null ? stream : stream.add(delta)).view(shape));
+      flow = layer.flow(
+        flow,
         (normed) =>
           options.absorbed === true && layer.attention instanceof LatentAttention
             ? layer.attention.absorbed(normed, batch, context)
             : layer.attention.forward(normed, batch, context, options.cache, i),
         routers,
+        type,
       );
     });
-    const hidden = fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
+    const [, hidden] = addRmsNorm(flow.stream, flow.delta, this.#norm, this.config.rms_norm_eps, type);
     if (options.hiddenStates === true) hiddenStates.push(hidden.view(shape));
     return { hidden, routers, hiddenStates };
   }
@@ -221,7 +271,7 @@ export class CausalModel {
 
   /** hidden [rows, hidden] → logits [rows, vocab_size] in float32. For few rows; losses use the chunked head. */
   logits(hidden: Tensor): Tensor {
-    return hidden.linear(this.headWeight).to('float32');
+    return hidden.linear(this.headWeight.to(hidden.dtype)).to('float32');
   }
 
   /** Makes room in the rotary tables; call once before working with sequences of this length. */

@@ -1,5 +1,6 @@
-import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
-import type { Attention, AttentionContext, CacheView } from './attention.js';
+import { cat, fusedRmsNorm, groupedAttention, rope, ropePart, type Tensor } from '@dunwu/torch';
+import { type Attention, type AttentionContext, type CacheView, requireMask } from './attention.js';
+import type { DecoderParts } from './decoder-parts.js';
 import type { DenseConfig } from './dense-config.js';
 import { Linear } from './linear.js';
 import { filled, type Parameter, parameter } from './parameter.js';
@@ -52,10 +53,26 @@ export class GroupedQueryAttention implements Attention {
   forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer = 0): Tensor {
     const { num_key_value_heads: groups, head_dim: width } = this.#config;
     const time = x.size(0) / batch;
+    if (context.mask === null) return this.#fused(x, time, context, cache, layer);
     const { query, key, value } = this.#project(x, context);
     cache?.fill(layer, cat([key, value], 1).view([batch, time, 2 * groups * width]));
     const inRows = (part: Tensor): Tensor => part.reshape([batch, time, groups, width]).transpose(1, 2);
-    return this.#attend(query, inRows(key), inRows(value), batch, context.mask);
+    return this.#attend(query, inRows(key), inRows(value), batch, requireMask(context));
+  }
+
+  /** `forward` within starts instead of a mask. */
+  #fused(x: Tensor, time: number, context: AttentionContext, cache: TokenCache | undefined, layer: number): Tensor {
+    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width, rms_norm_eps } = this.#config;
+    const rows = x.size(0);
+    let all = this.#qkv.forward(x).view([rows, heads + 2 * groups, width]);
+    if (this.#queryNorm !== null && this.#keyNorm !== null) {
+      const query = fusedRmsNorm(all.narrow(1, 0, heads), this.#queryNorm, rms_norm_eps);
+      const key = fusedRmsNorm(all.narrow(1, heads, groups), this.#keyNorm, rms_norm_eps);
+      all = cat([query, key, all.narrow(1, heads + groups, groups)], 1);
+    }
+    const turned = ropePart(all, context.cosine, context.sine, false, 0, heads + groups);
+    cache?.fill(layer, turned.narrow(1, heads, 2 * groups).reshape([rows / time, time, 2 * groups * width]));
+    return this.#output.forward(groupedAttention(turned, heads, groups, context.starts, time, this.#scale));
   }
 
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
@@ -68,7 +85,13 @@ export class GroupedQueryAttention implements Attention {
       .read(layer, keys)
       .view([batch, keys, 2 * groups, width])
       .transpose(1, 2);
-    return this.#attend(query, entries.narrow(1, 0, groups), entries.narrow(1, groups, groups), batch, context.mask);
+    return this.#attend(
+      query,
+      entries.narrow(1, 0, groups),
+      entries.narrow(1, groups, groups),
+      batch,
+      requireMask(context),
+    );
   }
 
   /** @param key value [batch, groups, keys, width] */
@@ -100,6 +123,15 @@ export class GroupedQueryAttention implements Attention {
 
   linears(): Linear[] {
     return [this.#qkv, this.#output];
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      ...this.#qkv.decoderParts('qkv'),
+      query_norm: this.#queryNorm,
+      key_norm: this.#keyNorm,
+      ...this.#output.decoderParts('output'),
+    };
   }
 
   parameters(prefix: string): Parameter[] {

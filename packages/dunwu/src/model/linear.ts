@@ -1,4 +1,5 @@
-import { noGrad, scope, type Tensor } from '@dunwu/torch';
+import { noGrad, scope, shortLinear, type Tensor } from '@dunwu/torch';
+import type { DecoderParts } from './decoder-parts.js';
 import { copied, filled, normal, type Parameter, parameter } from './parameter.js';
 
 /** Output rows of a matrix that checkpoints know by a name of their own: `q_proj` within `qkv_proj`. */
@@ -81,10 +82,12 @@ export class Linear {
 
   /** [..., inputs] → [..., rows]: x Wᵀ + b, and for each adapter's rows scale · (x Aᵀ) Bᵀ more. */
   forward(x: Tensor): Tensor {
-    const y = x.linear(this.#weight, this.bias);
+    // In x's type: weights are kept in float32, and rounded where the network computes in a shorter one.
+    const weight = this.#weight;
+    const y = weight.dtype === x.dtype ? x.linear(weight, this.bias) : shortLinear(x, weight, this.bias);
     // In place: y is nobody else's yet, and its backward does not look at it.
     for (const { part, a, b, scale } of this.#beside) {
-      y.narrow(-1, part.from, part.length).add_(x.linear(a).mul(scale).linear(b));
+      y.narrow(-1, part.from, part.length).add_(x.linear(a.to(x.dtype)).mul(scale).linear(b.to(x.dtype)));
     }
     return y;
   }
@@ -100,6 +103,11 @@ export class Linear {
       weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
     }
     return weight;
+  }
+
+  /** What the fused decoder is given: adapters are merged for it. */
+  decoderParts(name: string): DecoderParts {
+    return { [name]: this.effectiveWeight(), [`${name}_bias`]: this.bias };
   }
 
   /** Puts the adapters into W, whose old values are kept beside. Twice is once. */

@@ -1,6 +1,7 @@
 import { liveTensors, manualSeed, noGrad, scope, type Tensor, tokenLogprobs } from '@dunwu/torch';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CausalModel } from './causal-model.js';
+import { setComputeType } from './compute-type.js';
 import {
   absorbAdapters,
   addAdapters,
@@ -10,6 +11,7 @@ import {
   withoutAdapters,
 } from './lora.js';
 import { loraConfig } from './lora-config.js';
+import { adapted } from './testing/adapted.js';
 import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
 
 const FAMILIES = {
@@ -24,18 +26,6 @@ const tokens = ids(rows(2, 11));
 const logits = (model: CausalModel, absorbed = false): Tensor =>
   noGrad(() => model.logits(model.forward({ tokens }, { absorbed }).hidden));
 const values = (model: CausalModel) => model.parameters().map(({ tensor }) => tensor.detach().numbers());
-
-/** Adapters that do something: B away from 0. */
-function adapted(model: CausalModel, overrides: object = {}): CausalModel {
-  manualSeed(9);
-  addAdapters(model, config(overrides));
-  scope(() =>
-    noGrad(() => {
-      for (const { name, tensor } of model.trained()) if (name.includes('lora_B')) tensor.normal_(0, 0.3);
-    }),
-  );
-  return model;
-}
 
 let model: CausalModel | null = null;
 beforeEach(() => {
@@ -89,6 +79,36 @@ describe.each(Object.entries(FAMILIES))('%s', (_, make) => {
       expect(Math.abs(slope - norm), `${name}: ${slope} ${norm}`).toBeLessThan(0.02 * norm + 1e-3);
     }
     expect(largest).toBeGreaterThan(0.01);
+  });
+
+  it('computed in bfloat16: the gradients of float32, nearly; none of base weights', () => {
+    const m = adapted(make());
+    model = m;
+    const gradients = (['float32', 'bfloat16'] as const).map((type) => {
+      const before = setComputeType(type);
+      try {
+        scope(() => {
+          const { hidden } = m.forward({ tokens });
+          expect(hidden.dtype).toBe(type);
+          tokenLogprobs(hidden, m.headWeight, tokens.reshape([-1]))[0]
+            .mean()
+            .backward();
+        });
+      } finally {
+        setComputeType(before);
+      }
+      return m.trained().flatMap(({ tensor }) => {
+        expect(tensor.grad?.dtype).toBe('float32');
+        const numbers = tensor.grad?.numbers() ?? [];
+        tensor.grad = null;
+        return numbers;
+      });
+    });
+    for (const { name, tensor } of m.parameters()) expect(tensor.grad, name).toBeNull();
+    const [exact, short] = gradients as [number[], number[]];
+    const dot = (a: readonly number[], b: readonly number[]): number =>
+      a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
+    expect(dot(exact, short) / Math.sqrt(dot(exact, exact) * dot(short, short))).toBeGreaterThan(0.98);
   });
 
   it('off, merged, unmerged, absorbed; the absorbed attention too', () => {

@@ -69,16 +69,6 @@ export function unmergeAdapters(model: CausalModel): void {
   for (const linear of adapted(model)) linear.unmerge();
 }
 
-/** Runs `body` with the adapters merged: a model that samples many tokens meets no more matrices than its base. */
-export async function whileMerged<T>(model: CausalModel, body: () => Promise<T>): Promise<T> {
-  mergeAdapters(model);
-  try {
-    return await body();
-  } finally {
-    unmergeAdapters(model);
-  }
-}
-
 /** Puts the adapters into the weights for good: an ordinary model, all of which is trained. */
 export function absorbAdapters(model: CausalModel): void {
   for (const linear of adapted(model)) linear.absorbAdapters();

@@ -1,5 +1,6 @@
-import { cat, fusedRmsNorm, rope, type Tensor } from '@dunwu/torch';
-import type { Attention, AttentionContext, CacheView } from './attention.js';
+import { cat, fusedRmsNorm, latentAttention, rope, ropePart, type Tensor } from '@dunwu/torch';
+import { type Attention, type AttentionContext, type CacheView, requireMask } from './attention.js';
+import type { DecoderParts } from './decoder-parts.js';
 import type { DeepseekConfig } from './deepseek-config.js';
 import { Linear } from './linear.js';
 import { filled, type Parameter, parameter } from './parameter.js';
@@ -78,6 +79,7 @@ export class LatentAttention implements Attention {
     } = this.#config;
     const rows = x.size(0);
     const time = rows / batch;
+    if (context.mask === null) return this.#fused(x, time, context, cache, layer);
     const { nope, rotated, latent, key } = this.#project(x, context);
     cache?.fill(layer, cat([latent, key], -1).view([batch, time, -1]));
     const kv = this.#kvB.forward(latent).view([batch, time, heads, nopeWidth + v_head_dim]);
@@ -89,12 +91,31 @@ export class LatentAttention implements Attention {
       .view([batch, time, heads, nopeWidth + ropeWidth])
       .transpose(1, 2);
     const values = kv.narrow(-1, nopeWidth, v_head_dim).transpose(1, 2);
-    const weights = queries.mul(this.#scale).matmul(keys).add(context.mask).softmax(-1);
+    const weights = queries.mul(this.#scale).matmul(keys).add(requireMask(context)).softmax(-1).to(values.dtype);
     const mixed = weights
       .matmul(values)
       .transpose(1, 2)
       .reshape([rows, heads * v_head_dim]);
     return this.#output.forward(mixed);
+  }
+
+  /** `forward` within starts instead of a mask. */
+  #fused(x: Tensor, time: number, context: AttentionContext, cache: TokenCache | undefined, layer: number): Tensor {
+    const { num_attention_heads: heads, qk_nope_head_dim: nope, qk_rope_head_dim: width } = this.#config;
+    const { kv_lora_rank, v_head_dim, rope_interleave: interleaved } = this.#config;
+    const rows = x.size(0);
+    const compressed = this.#queryA === null ? x : this.#queryA.forward(x);
+    const query = this.#queryB
+      .forward(this.#queryNorm === null ? compressed : fusedRmsNorm(compressed, this.#queryNorm, 1e-6))
+      .view([rows, heads, nope + width]);
+    const both = this.#kvA.forward(x);
+    const latent = fusedRmsNorm(both.narrow(-1, 0, kv_lora_rank), this.#kvNorm, 1e-6);
+    const turned = both.narrow(-1, kv_lora_rank, width).unsqueeze(1);
+    const key = rope(turned, context.cosine, context.sine, interleaved).squeeze(1);
+    cache?.fill(layer, cat([latent, key], -1).view([rows / time, time, -1]));
+    const kv = this.#kvB.forward(latent).view([rows, heads, nope + v_head_dim]);
+    const rotated = ropePart(query, context.cosine, context.sine, interleaved, 0, heads);
+    return this.#output.forward(latentAttention(rotated, kv, key, context.starts, time, this.#scale));
   }
 
   /**
@@ -126,7 +147,7 @@ export class LatentAttention implements Attention {
     const keys = entries.size(1);
     const scores = queries.bmm(entries.transpose(1, 2)).view([batch, heads, time, keys]);
     const weights = scores
-      .add(context.mask)
+      .add(requireMask(context))
       .softmax(-1)
       .view([batch, heads * time, keys]);
     const mixed = weights
@@ -140,6 +161,18 @@ export class LatentAttention implements Attention {
 
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
     return this.absorbed(x, batch, context, cache, layer);
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      ...this.#queryA?.decoderParts('query_a'),
+      query_norm: this.#queryNorm,
+      ...this.#queryB.decoderParts('query_b'),
+      ...this.#kvA.decoderParts('kv_a'),
+      kv_norm: this.#kvNorm,
+      ...this.#kvB.decoderParts('kv_b'),
+      ...this.#output.decoderParts('output'),
+    };
   }
 
   linears(): Linear[] {

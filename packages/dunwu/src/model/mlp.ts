@@ -1,4 +1,5 @@
 import { swiglu, type Tensor } from '@dunwu/torch';
+import type { DecoderParts } from './decoder-parts.js';
 import { Linear } from './linear.js';
 import type { Parameter } from './parameter.js';
 
@@ -20,6 +21,10 @@ export class SwigluMlp {
 
   linears(): Linear[] {
     return [this.gateUp, this.down];
+  }
+
+  decoderParts(): DecoderParts {
+    return { ...this.gateUp.decoderParts('gate_up'), ...this.down.decoderParts('down') };
   }
 
   parameters(prefix: string): Parameter[] {

@@ -1,4 +1,5 @@
 import { groupedExperts, noGrad, type Tensor } from '@dunwu/torch';
+import type { DecoderParts } from './decoder-parts.js';
 import type { DeepseekConfig } from './deepseek-config.js';
 import type { Linear } from './linear.js';
 import { SwigluMlp } from './mlp.js';
@@ -85,6 +86,16 @@ export class MoeLayer {
     const router = this.router.forward(x);
     const routed = groupedExperts(x, router.indices, router.weights.to(x.dtype), this.gateUp, this.down);
     return { output: this.shared === null ? routed : routed.add(this.shared.forward(x)), router };
+  }
+
+  decoderParts(): DecoderParts {
+    return {
+      router: this.router.weight,
+      router_bias: this.router.bias,
+      experts_gate_up: this.gateUp,
+      experts_down: this.down,
+      ...this.shared?.decoderParts(),
+    };
   }
 
   /** Those of the shared experts; routed ones are computed together. */

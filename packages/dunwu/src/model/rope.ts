@@ -104,6 +104,10 @@ export class RopeTable {
     [this.#cosine, this.#sine] = this.#make(this.#length);
   }
 
+  get tables(): readonly [cosine: Tensor, sine: Tensor] {
+    return [this.#cosine, this.#sine];
+  }
+
   get length(): number {
     return this.#length;
   }

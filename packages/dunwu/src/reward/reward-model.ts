@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { noGrad, scope } from '@dunwu/torch';
 import { z } from 'zod';
 import { loadScalarModel, type ScalarModel, saveScalarModel } from '../model/scalar-model.js';
-import { encodeTagged, renderPrompt } from '../text/template.js';
+import { renderPrompt, responseTokens } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { writeFileAtomic } from '../util/fs.js';
 import { finalPart } from './tags.js';
@@ -41,7 +41,7 @@ export function rewardTokens(
   longest = Number.POSITIVE_INFINITY,
 ): number[] {
   const before = renderPrompt(tokenizer, prompt);
-  const judged = encodeTagged(tokenizer, reads === 'final' ? finalPart(response).trim() : response);
+  const judged = responseTokens(tokenizer, before, reads === 'final' ? finalPart(response).trim() : response);
   const room = longest - before.length - 1;
   if (room < 0) {
     throw new Error(`a prompt of ${before.length} tokens does not fit a reward model of ${longest} positions`);

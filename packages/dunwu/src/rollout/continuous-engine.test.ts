@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
-import { ContinuousEngine, type GenerationRequest } from './continuous-engine.js';
+import { ContinuousEngine, type DrawnToken, type GenerationRequest } from './continuous-engine.js';
 import { RolloutEngine } from './engine.js';
 
 const MODELS: [name: string, make: () => CausalModel][] = [
@@ -34,11 +34,11 @@ describe.each(MODELS)('%s', (_name, make) => {
         seed: one.seed,
         stop: one.stop,
       })
-    ).map(({ tokens, reason }) => ({ tokens, reason }));
-  const plain = (generated: readonly { tokens: readonly number[]; reason: string }[]) =>
-    generated.map(({ tokens, reason }) => ({ tokens, reason }));
+    ).map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason }));
+  const plain = (generated: readonly { tokens: readonly number[]; logprobs: readonly number[]; reason: string }[]) =>
+    generated.map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason }));
 
-  it('a request gets what it gets alone, whatever else is in the batch and whenever it comes', async () => {
+  it('a request gets what it gets alone, to the last bit, whatever else is in the batch and whenever it comes', async () => {
     const served = engine();
     const all = Array.from({ length: 12 }, (_, i) =>
       request(i, i % 3 === 0 ? { sampling: { temperature: 0.7, top_p: 0.9, top_k: 5, max_tokens: 10 } } : {}),
@@ -74,6 +74,32 @@ describe.each(MODELS)('%s', (_name, make) => {
       expect(own.map(([, , logprob]) => logprob)).toEqual(logprobs);
     }
   });
+
+  it.each([0, 0.4, 1, 2])(
+    'at temperature %d: the tempered log-probability, and the model’s own',
+    async (temperature) => {
+      const told: DrawnToken[] = [];
+      const vocabulary = model.config.vocab_size;
+      await engine().generate(
+        request(1, {
+          sampling: { temperature, top_p: 1, top_k: 3, max_tokens: 4 },
+          stop: [],
+          top: vocabulary,
+          onToken: (drawn) => {
+            told.push(drawn);
+            return undefined;
+          },
+        }),
+      );
+      expect(told).toHaveLength(4);
+      for (const { token, logprob, own, top } of told) {
+        expect(own).toBeCloseTo(new Map(top).get(token) as number, 5);
+        const heat = temperature === 0 ? 1 : temperature;
+        const mass = top.reduce((sum, [, value]) => sum + Math.exp(value / heat), 0);
+        expect(logprob).toBeCloseTo(own / heat - Math.log(mass), 4);
+      }
+    },
+  );
 
   it('waits for room, in the order of coming, and never holds more than it may', async () => {
     const served = engine(2, 60);
@@ -123,10 +149,29 @@ describe.each(MODELS)('%s', (_name, make) => {
     );
     const wrong = served.generate(request(1, { tokens: [1, 9999] }));
     const good = served.generate(request(2));
-    await expect(bad).rejects.toThrow('mine');
-    await expect(wrong).rejects.toThrow();
+    await Promise.all([
+      expect(bad).rejects.toThrow('mine'),
+      expect(wrong).rejects.toThrow("the prompt has the token 9999; the model's are 0 to 23"),
+    ]);
     expect(plain(await good)).toEqual(await alone(request(2)));
     expect(served.load).toEqual({ waiting: 0, active: 0 });
+  });
+
+  it('a long prompt is read in pieces, while others go on', async () => {
+    const served = engine(300, 20_000);
+    const long = request(0, { tokens: Array.from({ length: 50 }, (_, i) => i % 24) });
+    const many = Array.from({ length: 250 }, (_, i) => request(1, { key: `many${i}`, stop: [] }));
+    const answers = await Promise.all([...many.map((one) => served.generate(one)), served.generate(long)]);
+    expect(plain(answers.at(-1) ?? [])).toEqual(await alone(long));
+    expect(plain(answers[7] ?? [])).toEqual(await alone(many[7] as GenerationRequest));
+  });
+
+  it('closed: those who wait are told, and nothing is taken any more', async () => {
+    const served = engine();
+    const told = expect(served.generate(request(0))).rejects.toThrow('the engine is closed');
+    served.dispose();
+    await told;
+    await expect(served.generate(request(0))).rejects.toThrow('the engine is closed');
   });
 
   it.each([
@@ -136,6 +181,11 @@ describe.each(MODELS)('%s', (_name, make) => {
     [{ sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 62 } }, "exceed the model's 64 positions"],
     [{ samples: 4, sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 50 } }, 'are more than the 100'],
   ])('%j can never be served: %s', async (more, message) => {
+    expect(engine(4, 100).problem(request(0, more))).toContain(message);
     await expect(engine(4, 100).generate(request(0, more))).rejects.toThrow(message);
+  });
+
+  it('what can be served has no problem', () => {
+    expect(engine().problem(request(0))).toBeNull();
   });
 });

@@ -1,8 +1,8 @@
-import { noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
-import { TokenCache } from '../model/token-cache.js';
-import { decodeStep } from './decode-step.js';
-import { SequenceRandom, sampleTokens } from './sampling.js';
+import { Decoder, type DecoderType } from '../model/decoder.js';
+import { PAGE_TOKENS, PagedCache, pagesFor } from '../model/paged-cache.js';
+import { drawTokens, SequenceRandom } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
 
 /** A token as it is drawn. */
@@ -10,6 +10,8 @@ export interface DrawnToken {
   readonly token: number;
   /** Under the tempered distribution before top_k and top_p cut it (sampleTokens). */
   readonly logprob: number;
+  /** Under the model's own distribution, whatever the temperature: comparable with `top`. */
+  readonly own: number;
   /** The likeliest tokens of the model's own distribution with their log-probabilities, best first, where asked for. */
   readonly top: readonly (readonly [token: number, logprob: number])[];
 }
@@ -24,10 +26,14 @@ export interface GenerationRequest {
   readonly key: string;
   /** Token ids that end a response. */
   readonly stop: readonly number[];
+  /** Token ids that are never drawn. */
+  readonly banned?: readonly number[];
   /** How many of the likeliest tokens `onToken` is told. Default 0. */
   readonly top?: number;
   /** Told every token as it is drawn; true ends that response as `stop` does. */
   readonly onToken?: (drawn: DrawnToken, sample: number) => boolean | undefined;
+  /** Told that a response has ended. */
+  readonly onEnd?: (sample: number) => void;
   /** Takes the request out: what it has so far is given back with the reason `cancelled`. */
   readonly signal?: AbortSignal;
 }
@@ -41,83 +47,134 @@ export interface Generated {
 export interface ContinuousEngineOptions {
   /** Sequences decoded side by side. */
   readonly maxRows: number;
-  /** Tokens that the cache may be asked to hold, prompts and longest responses of all sequences together: bounds memory. */
+  /** Tokens that the cache may hold, prompts and longest responses of all sequences together: bounds memory. */
   readonly maxTokens: number;
+  /** What weights are read as; default as the model's own are. */
+  readonly dtype?: DecoderType;
+  /** Told after every step. */
+  readonly onStep?: (load: EngineLoad) => void;
 }
 
-/** A row of the batch. */
+export interface EngineLoad {
+  /** Requests that wait for room. */
+  readonly waiting: number;
+  /** Sequences that are read or decoded. */
+  readonly active: number;
+}
+
+/** A sequence that is decoded. */
 interface Row {
   readonly job: Job;
   readonly sample: number;
   readonly random: SequenceRandom;
   readonly tokens: number[];
   readonly logprobs: number[];
+  /** Where its entries lie in the cache: those of the prompt's whole pages are shared by the samples. */
+  readonly pages: number[];
   reason: Generated['reason'] | null;
 }
 
 interface Job {
   readonly request: GenerationRequest;
   readonly rows: readonly Row[];
+  /** The prompt's pages while it is read. */
+  readonly pages: number[];
+  /** Tokens of the prompt that have been read. */
+  read: number;
   readonly resolve: (generated: Generated[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Cache capacities are multiples of this, so that a batch seldom grows. */
-const CAPACITY_STEP = 64;
+/** A token to compute: the last one of a row, or one of a prompt that is read. */
+interface Column {
+  readonly token: number;
+  readonly length: number;
+  readonly pages: readonly number[];
+  /** Whose next token is drawn from it: the row's own, or those of all samples of a prompt that was read to its end. */
+  readonly draws: readonly Row[];
+}
+
+/** Tokens computed at one time, where there are fewer rows than that: prompts are read in pieces of what the rows leave. */
+const STEP_COLUMNS = 256;
+/** Prompts go on being read when there are more rows than that, if slowly. */
+const LEAST_READ = 32;
 
 /**
- * Continuous batching (Orca, Yu et al. 2022): requests come at any time, join the batch at the next step and leave it as they
- * end, so that none waits for the longest of a batch. Where rows or the cache's tokens are used up, requests wait in the
- * order they came. Between two steps the event loop runs: sockets are read, requests arrive.
+ * Continuous batching (Orca, Yu et al. 2022; prompts in pieces between the others' tokens as in Sarathi, Agrawal et al. 2023,
+ * arXiv 2308.16369): requests come at any time, join the batch at the next step and leave it as they end, so that none waits for the
+ * longest of a batch. The cache's pages bound memory: what a request may come to need is set aside before it begins, and where
+ * rows or pages are used up, requests wait in the order they came. Between two steps the event loop runs: sockets are read,
+ * requests arrive.
  *
- * A request's tokens depend on its seed and key, not on its company, but for what rounding does to a draw that hangs on
- * the last bit: matrix products of other sizes may round differently.
+ * A prompt is computed once for all its samples, and its whole pages are kept once. A request's tokens depend on its seed and key,
+ * not on its company: {@link Decoder} gives the same bits in any.
  */
 export class ContinuousEngine {
   readonly #model: CausalModel;
   readonly #options: ContinuousEngineOptions;
+  readonly #maxPages: number;
   readonly #waiting: Job[] = [];
+  /** Jobs whose prompts are being read. */
+  #reading: Job[] = [];
   #active: Row[] = [];
-  #cache: TokenCache | null = null;
+  #reserved = 0;
+  #decoder: Decoder | null = null;
+  #cache: PagedCache | null = null;
   #running = false;
+  #disposed = false;
 
   constructor(model: CausalModel, options: ContinuousEngineOptions) {
     this.#model = model;
     this.#options = options;
+    this.#maxPages = pagesFor(options.maxTokens);
   }
 
-  /** Requests that wait for room, and sequences that are decoded. */
-  get load(): { readonly waiting: number; readonly active: number } {
-    return { waiting: this.#waiting.length, active: this.#active.length };
+  /** Requests that wait for room, and sequences that are read or decoded. */
+  get load(): EngineLoad {
+    const reading = this.#reading.reduce((sum, { rows }) => sum + rows.length, 0);
+    return { waiting: this.#waiting.length, active: this.#active.length + reading };
   }
 
   /**
    * @returns one for each sample, in order
-   * @throws Error (as a rejection) when the request can never be served: an empty prompt, one beyond the model's positions,
-   *   more rows or tokens than the engine has at all.
+   * @throws Error (as a rejection) when the request can never be served (`problem`), or the engine fails
    */
   generate(request: GenerationRequest): Promise<Generated[]> {
     return new Promise((resolve, reject) => {
-      const problem = this.#problem(request);
+      const problem = this.#disposed ? 'the engine is closed' : this.problem(request);
       if (problem !== null) {
         reject(new Error(problem));
         return;
       }
       const rows: Row[] = [];
-      const job: Job = { request, rows, resolve, reject };
+      const job: Job = { request, rows, pages: [], read: 0, resolve, reject };
       for (let sample = 0; sample < (request.samples ?? 1); sample++) {
         const random = new SequenceRandom(request.seed, `${request.key}/${sample}`);
-        rows.push({ job, sample, random, tokens: [], logprobs: [], reason: null });
+        rows.push({ job, sample, random, tokens: [], logprobs: [], pages: [], reason: null });
       }
       this.#waiting.push(job);
       void this.#run();
     });
   }
 
-  #problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
-    const limit = this.#model.config.max_position_embeddings;
+  /** Frees the cache. Requests that are not answered yet are rejected. */
+  dispose(): void {
+    this.#disposed = true;
+    this.#abandon(new Error('the engine is closed'));
+    this.#decoder?.dispose();
+    this.#decoder = null;
+  }
+
+  /**
+   * Why a request can never be served: an empty prompt, a token that the model does not have, more positions than the model's, more
+   * rows or tokens than the engine has at all; null when it can.
+   */
+  problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
+    const { max_position_embeddings: limit, vocab_size } = this.#model.config;
     const longest = tokens.length + sampling.max_tokens;
     if (tokens.length === 0) return 'the prompt is empty';
+    const unknown = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocab_size));
+    if (unknown !== undefined) return `the prompt has the token ${unknown}; the model's are 0 to ${vocab_size - 1}`;
     if (samples < 1) return `samples must be at least 1, got ${samples}`;
     if (longest > limit) {
       return `a prompt of ${tokens.length} tokens and ${sampling.max_tokens} new ones exceed the model's ${limit} positions`;
@@ -125,7 +182,7 @@ export class ContinuousEngine {
     const { maxRows, maxTokens } = this.#options;
     if (samples > maxRows)
       return `${samples} samples at once are more than the ${maxRows} that are decoded side by side`;
-    if (samples * longest > maxTokens) {
+    if (pagesNeeded(tokens.length, samples, sampling.max_tokens) > this.#maxPages) {
       return `${samples} × ${longest} tokens are more than the ${maxTokens} that the cache may hold`;
     }
     return null;
@@ -136,131 +193,190 @@ export class ContinuousEngine {
     if (this.#running) return;
     this.#running = true;
     try {
-      while (this.#waiting.length > 0 || this.#active.length > 0) {
+      // Requests that come together begin together.
+      await new Promise((resolve) => setImmediate(resolve));
+      while (this.#waiting.length > 0 || this.#reading.length > 0 || this.#active.length > 0) {
         this.#dropCancelled();
         this.#admit();
+        if (this.load.active === 0) continue; // all of them were cancelled
+        this.#step();
         this.#leave();
-        if (this.#active.length > 0) this.#accept(this.#active, this.#step());
-        this.#leave();
+        this.#options.onStep?.(this.load);
         await new Promise((resolve) => setImmediate(resolve));
       }
     } catch (error) {
       // Of the engine itself (out of memory, say): whoever waits is told, and the next request begins anew.
-      const jobs = new Set([...this.#waiting, ...this.#active.map(({ job }) => job)]);
-      this.#waiting.length = 0;
-      this.#active = [];
-      this.#cache?.dispose();
-      this.#cache = null;
-      for (const job of jobs) job.reject(error);
+      this.#abandon(error);
     } finally {
       this.#running = false;
     }
   }
 
+  #abandon(error: unknown): void {
+    const jobs = new Set([...this.#waiting, ...this.#reading, ...this.#active.map(({ job }) => job)]);
+    this.#waiting.length = 0;
+    this.#reading = [];
+    this.#active = [];
+    this.#reserved = 0;
+    this.#cache?.dispose();
+    this.#cache = null;
+    for (const job of jobs) job.reject(error);
+  }
+
   #dropCancelled(): void {
-    for (const row of this.#active) if (row.job.request.signal?.aborted === true) row.reason ??= 'cancelled';
-    for (let i = this.#waiting.length - 1; i >= 0; i--) {
-      const job = this.#waiting[i] as Job;
-      if (job.request.signal?.aborted !== true) continue;
-      this.#waiting.splice(i, 1);
+    const gone = ({ request }: Job): boolean => request.signal?.aborted === true;
+    for (const row of this.#active) if (gone(row.job)) row.reason ??= 'cancelled';
+    const cancelled = [...this.#waiting, ...this.#reading].filter(gone);
+    for (const job of cancelled) {
+      if (job.pages.length > 0) this.#release(job.pages);
+      if (this.#reading.includes(job)) this.#reserved -= this.#need(job);
       job.resolve(job.rows.map(() => ({ tokens: [], logprobs: [], reason: 'cancelled' as const })));
+    }
+    if (cancelled.length > 0) {
+      this.#waiting.splice(0, Infinity, ...this.#waiting.filter((job) => !gone(job)));
+      this.#reading = this.#reading.filter((job) => !gone(job));
     }
     this.#leave();
   }
 
-  /** Takes the first request that waits, if there is room, computes its prompt and draws its first tokens. */
+  #need({ request, rows }: Job): number {
+    return pagesNeeded(request.tokens.length, rows.length, request.sampling.max_tokens);
+  }
+
+  /** Takes the requests that have waited longest, as long as there is room for what they may come to need. */
   #admit(): void {
-    const [job] = this.#waiting;
-    if (job === undefined) return;
-    const { maxRows, maxTokens } = this.#options;
-    if (this.#active.length + job.rows.length > maxRows) return;
-    const reserved = [...this.#active, ...job.rows].reduce((sum, row) => sum + longestOf(row), 0);
-    if (reserved > maxTokens) return;
-    this.#waiting.shift();
-    let logits: Tensor;
-    try {
-      logits = this.#prefill(job);
-    } catch (error) {
-      job.reject(error); // its own fault: a token that the model does not have, say
-      return;
-    }
-    this.#active = [...this.#active, ...job.rows];
-    this.#accept(job.rows, logits);
-  }
-
-  #prefill({ request, rows }: Job): Tensor {
-    const model = this.#model;
-    const { tokens } = request;
-    model.reserve(tokens.length + request.sampling.max_tokens);
-    const prompt = model.cache(1, tokens.length);
-    // Which row of the prompt's cache each response begins with: the only one.
-    const copies = tensor(new BigInt64Array(rows.length));
-    try {
-      const logits = scope(() =>
-        noGrad(() => {
-          const ids = tensor(BigInt64Array.from(tokens, BigInt), { shape: [1, tokens.length] });
-          const { hidden } = model.forward({ tokens: ids }, { cache: prompt });
-          return model.logits(hidden.narrow(0, tokens.length - 1, 1)).indexSelect(0, copies);
-        }),
-      );
-      const own = noGrad(() => prompt.gather(copies, tokens.length));
-      const before = this.#cache;
-      const used = Math.max(0, ...this.#active.map(lengthOf));
-      const longest = Math.max(...[...this.#active, ...rows].map(longestOf));
-      const capacity = Math.ceil(longest / CAPACITY_STEP) * CAPACITY_STEP;
-      const parts = [...(before === null ? [] : [{ cache: before, used }]), { cache: own, used: tokens.length }];
-      this.#cache = noGrad(() => TokenCache.join(parts, capacity));
-      before?.dispose();
-      own.dispose();
-      return logits;
-    } finally {
-      prompt.dispose();
-      copies.dispose();
+    for (let [job] = this.#waiting; job !== undefined; [job] = this.#waiting) {
+      const need = this.#need(job);
+      if (this.load.active + job.rows.length > this.#options.maxRows) return;
+      if (this.#reserved + need > this.#maxPages) return;
+      this.#waiting.shift();
+      this.#reserved += need;
+      this.#reading.push(job);
+      this.#model.reserve(job.request.tokens.length + job.request.sampling.max_tokens);
     }
   }
 
-  /** Logits of the next token of every active row. */
-  #step(): Tensor {
-    const rows = this.#active.map((row) => ({ length: lengthOf(row), last: row.tokens.at(-1) as number }));
-    return decodeStep(this.#model, this.#cache as TokenCache, rows);
-  }
-
-  /** Draws a token for each row from its logits (disposed) and tells who asked. */
-  #accept(rows: readonly Row[], logits: Tensor): void {
-    const drawn: DrawnToken[] = [];
-    try {
-      // Rows with the same way to draw are drawn together.
-      for (const places of grouped(rows)) {
-        const group = places.map((place) => rows[place] as Row);
-        const { sampling } = (group[0] as Row).job.request;
-        const found = scope(() =>
-          noGrad(() => {
-            const own =
-              group.length === rows.length ? logits : logits.indexSelect(0, tensor(BigInt64Array.from(places, BigInt)));
-            const uniforms = sampling.temperature === 0 ? [] : group.map((row) => row.random.next());
-            const { tokens, logprobs } = sampleTokens(own, uniforms, sampling);
-            const most = Math.max(...group.map(({ job }) => job.request.top ?? 0));
-            const top = most === 0 ? null : own.sub(own.logsumexp(-1, true)).topk(most, -1);
-            return {
-              tokens: tokens.numbers(),
-              logprobs: logprobs.numbers(),
-              most,
-              top: top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() },
-            };
-          }),
-        );
-        group.forEach((row, i) => {
-          const wanted = row.job.request.top ?? 0;
-          drawn[places[i] as number] = {
-            token: found.tokens[i] as number,
-            logprob: found.logprobs[i] as number,
-            top: Array.from({ length: wanted }, (_, rank) => {
-              const at = i * found.most + rank;
-              return [found.top?.ids[at] as number, found.top?.values[at] as number] as const;
-            }),
-          };
+  /** One step of the model: the last token of every row, and pieces of the prompts that are read. */
+  #step(): void {
+    const columns: Column[] = this.#active.map((row) => ({
+      token: row.tokens.at(-1) as number,
+      length: this.#entryFor(row.pages, lengthOf(row)),
+      pages: row.pages,
+      draws: [row],
+    }));
+    let room = Math.max(STEP_COLUMNS - columns.length, LEAST_READ);
+    for (const job of this.#reading) {
+      const { tokens } = job.request;
+      for (; room > 0 && job.read < tokens.length; room--) {
+        const length = this.#entryFor(job.pages, ++job.read);
+        columns.push({
+          token: tokens[length - 1] as number,
+          length,
+          pages: job.pages,
+          draws: length === tokens.length ? job.rows : [],
         });
       }
+    }
+    if (columns.length === 0) return;
+    const logits = this.#compute(columns);
+    const complete = this.#reading.filter(({ request, read }) => read === request.tokens.length);
+    this.#reading = this.#reading.filter((job) => !complete.includes(job));
+    for (const job of complete) this.#begin(job);
+    this.#accept(
+      columns.filter(({ draws }) => draws.length > 0).map(({ draws }) => draws),
+      logits,
+    );
+  }
+
+  /** Takes a page when the token of this place is the first of one. @returns the place */
+  #entryFor(pages: number[], length: number): number {
+    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages);
+    if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
+    return length;
+  }
+
+  /** Logits of the columns that something is drawn from, in order. */
+  #compute(columns: readonly Column[]): Tensor {
+    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
+    const tables = [...new Set(columns.map(({ pages }) => pages))];
+    const place = new Map(tables.map((pages, i) => [pages, i]));
+    const pagesEach = Math.max(...tables.map(({ length }) => length));
+    const pages = new Int32Array(tables.length * pagesEach);
+    tables.forEach((table, i) => {
+      pages.set(table, i * pagesEach);
+    });
+    const numbers = (of: (column: Column) => number): BigInt64Array =>
+      BigInt64Array.from(columns, (column) => BigInt(of(column)));
+    return this.#decoder.step(
+      {
+        tokens: numbers(({ token }) => token),
+        lengths: numbers(({ length }) => length),
+        sequences: numbers((column) => place.get(column.pages) as number),
+        pages,
+        pagesEach,
+        wanted: BigInt64Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [BigInt(i)] : []))),
+      },
+      this.#cache as PagedCache,
+    );
+  }
+
+  /** A prompt has been read: its samples share its whole pages, and each has a copy of the last one where that is not full. */
+  #begin({ request, rows, pages }: Job): void {
+    const cache = this.#cache as PagedCache;
+    const whole = Math.floor(request.tokens.length / PAGE_TOKENS);
+    const from: number[] = [];
+    const to: number[] = [];
+    rows.forEach((row, i) => {
+      row.pages.push(...pages.slice(0, whole));
+      if (i === 0) {
+        row.pages.push(...pages.slice(whole));
+        return;
+      }
+      for (const page of pages.slice(0, whole)) cache.share(page);
+      for (const page of pages.slice(whole)) {
+        const own = cache.take();
+        row.pages.push(own);
+        from.push(page);
+        to.push(own);
+      }
+    });
+    cache.copy(from, to);
+    pages.length = 0;
+    this.#active.push(...rows);
+  }
+
+  /**
+   * Draws the next tokens and tells who asked.
+   * @param groups for each row of the logits (disposed), the rows that draw from it
+   */
+  #accept(groups: readonly (readonly Row[])[], logits: Tensor): void {
+    const rows = groups.flat();
+    let drawn: DrawnToken[];
+    try {
+      drawn = scope(() =>
+        noGrad(() => {
+          groups.forEach(([row], i) => {
+            for (const id of row?.job.request.banned ?? [])
+              logits.select(0, i).narrow(0, id, 1).fill_(Number.NEGATIVE_INFINITY);
+          });
+          const owners = groups.flatMap((group, i) => group.map(() => i));
+          const uniforms = rows.map((row) => (row.job.request.sampling.temperature === 0 ? 0 : row.random.next()));
+          const samplings = rows.map((row) => row.job.request.sampling);
+          const { tokens, logprobs, raw } = drawTokens(logits, owners, uniforms, samplings);
+          const most = Math.max(0, ...rows.map(({ job }) => job.request.top ?? 0));
+          const top = most === 0 ? null : logits.sub(logits.logsumexp(-1, true)).topk(most, -1);
+          const best = top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() };
+          return rows.map((row, i) => ({
+            token: tokens[i] as number,
+            logprob: logprobs[i] as number,
+            own: raw[i] as number,
+            top: Array.from({ length: row.job.request.top ?? 0 }, (_, rank) => {
+              const at = (owners[i] as number) * most + rank;
+              return [best?.ids[at] as number, best?.values[at] as number] as const;
+            }),
+          }));
+        }),
+      );
     } finally {
       logits.dispose();
     }
@@ -287,22 +403,22 @@ export class ContinuousEngine {
     else if (row.tokens.length >= request.sampling.max_tokens) row.reason = 'length';
   }
 
+  #release(pages: number[]): void {
+    for (const page of pages.splice(0)) this.#cache?.release(page);
+  }
+
   /** Takes rows that have ended out of the batch, and answers requests whose rows all have. */
   #leave(): void {
-    const kept = this.#active.flatMap((row, i) => (row.reason === null ? [i] : []));
-    if (kept.length === this.#active.length) return;
     const ended = this.#active.filter((row) => row.reason !== null);
-    this.#active = kept.map((i) => this.#active[i] as Row);
-    if (kept.length === 0) {
-      this.#cache?.dispose();
-      this.#cache = null;
-    } else {
-      const index = tensor(BigInt64Array.from(kept, BigInt));
-      this.#cache?.compact(index);
-      index.dispose();
+    if (ended.length === 0) return;
+    this.#active = this.#active.filter((row) => row.reason === null);
+    for (const row of ended) {
+      this.#release(row.pages);
+      row.job.request.onEnd?.(row.sample);
     }
     for (const job of new Set(ended.map((row) => row.job))) {
       if (job.rows.some((row) => row.reason === null)) continue;
+      this.#reserved -= this.#need(job);
       job.resolve(job.rows.map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason: reason ?? 'stop' })));
     }
   }
@@ -313,20 +429,8 @@ function lengthOf(row: Row): number {
   return row.job.request.tokens.length + row.tokens.length;
 }
 
-/** Tokens that a row may come to have. */
-function longestOf({ job }: Row): number {
-  return job.request.tokens.length + job.request.sampling.max_tokens;
-}
-
-/** Places of the rows that draw alike, together. */
-function grouped(rows: readonly Row[]): number[][] {
-  const groups = new Map<string, number[]>();
-  for (const [place, row] of rows.entries()) {
-    const { temperature, top_p, top_k } = row.job.request.sampling;
-    const key = `${temperature} ${top_p} ${top_k}`;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [place]);
-    else group.push(place);
-  }
-  return [...groups.values()];
+/** Pages that a request may come to need: those of its prompt that are full, once, and the rest for each sample. */
+function pagesNeeded(prompt: number, samples: number, maxTokens: number): number {
+  const shared = Math.floor(prompt / PAGE_TOKENS);
+  return shared + samples * (pagesFor(prompt + maxTokens) - shared);
 }

@@ -1,6 +1,6 @@
 import { scope, tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
-import { SequenceRandom, sampleTokens, truncateLogits } from './sampling.js';
+import { drawTokens, SequenceRandom, sampleTokens, truncateLogits } from './sampling.js';
 import { samplingSchema } from './sampling-config.js';
 
 const P = [0.1, 0.4, 0.3, 0.2];
@@ -107,6 +107,28 @@ describe('sampleTokens', () => {
     expect(logprobs.numbers()[1]).toBeCloseTo(Math.log(0.09 / 0.3), 6);
   });
 
+  it.each([1e-4, 1e-8, 1e-37, 1e-40, 1e-300])('temperature %d: the likeliest, and no NaN', (temperature) => {
+    const rows = [[1, 5, 5.5, -3], [30, -20, 29.9, 1], [-4000, -3999, -5000, NO], log(P)];
+    for (const [top_k, top_p] of [
+      [0, 1],
+      [2, 0.9],
+    ] as const) {
+      for (const uniform of [0, 0.5, LAST]) {
+        const { tokens, logprobs } = sampleTokens(
+          tensor(rows),
+          rows.map(() => uniform),
+          { temperature, top_k, top_p },
+        );
+        expect(tokens.numbers()).toEqual([2, 0, 1, 1]);
+        expect(logprobs.numbers()).toEqual([0, 0, 0, 0]);
+      }
+    }
+    // The limit of a tie: each of the likeliest, with its share.
+    const tie = sampleTokens(tensor([1, 2, 3].map(() => [7, 7, 1])), [0.49, 0.51, LAST], { ...PLAIN, temperature });
+    expect(tie.tokens.numbers()).toEqual([0, 1, 1]);
+    for (const value of tie.logprobs.numbers()) expect(value).toBeCloseTo(Math.log(0.5), 6);
+  });
+
   it.each([
     ['as they are', PLAIN, P],
     ['temperature 2', { ...PLAIN, temperature: 2 }, P.map(Math.sqrt)],
@@ -173,4 +195,79 @@ it('the schema has the defaults of the field and refuses what cannot be', () => 
   ]) {
     expect(samplingSchema.safeParse({ max_tokens: 5, ...wrong }).success).toBe(false);
   }
+});
+
+describe('drawTokens', () => {
+  const rows = Array.from({ length: 7 }, (_, r) =>
+    Array.from({ length: 700 }, (_, v) => 3 * Math.sin(v * (r + 1.7) + r)),
+  );
+  it.each([
+    [PLAIN],
+    [{ ...PLAIN, temperature: 0 }],
+    [{ ...PLAIN, temperature: 0.6 }],
+    [{ ...PLAIN, top_k: 20 }],
+    [{ ...PLAIN, top_p: 0.3 }],
+    [{ temperature: 1.4, top_k: 50, top_p: 0.8 }],
+  ])('draws what sampleTokens draws: %j', (sampling) => {
+    scope(() => {
+      const logits = tensor(rows);
+      for (let i = 0; i < 40; i++) {
+        const uniforms = rows.map((_, r) => ((i * 7 + r) % 41) / 41 + 0.004);
+        const plain = sampleTokens(logits, uniforms, sampling);
+        const drawn = drawTokens(
+          logits,
+          rows.map((_, r) => r),
+          uniforms,
+          rows.map(() => sampling),
+        );
+        expect(drawn.tokens).toEqual(plain.tokens.numbers());
+        const logprobs = plain.logprobs.numbers();
+        const raw = logits.logSoftmax(-1).numbers();
+        drawn.tokens.forEach((token, r) => {
+          expect(drawn.logprobs[r]).toBeCloseTo(logprobs[r] as number, 5);
+          expect(drawn.raw[r]).toBeCloseTo(raw[r * 700 + token] as number, 5);
+        });
+      }
+    });
+  });
+
+  it('each draw has its own row and settings', () => {
+    scope(() => {
+      const logits = tensor([log(P), log([0.7, 0.1, 0.1, 0.1])]);
+      const { tokens, logprobs } = drawTokens(
+        logits,
+        [1, 0, 0],
+        [0.71, 0, 0.95],
+        [PLAIN, { ...PLAIN, temperature: 0 }, { ...PLAIN, top_k: 2 }],
+      );
+      expect(tokens).toEqual([1, 1, 2]);
+      expect(logprobs.map(Math.exp)).toEqual([0.1, 0.4, 0.3].map((p) => expect.closeTo(p, 6)));
+    });
+  });
+
+  it('nearly no temperature is none; no token of no probability; what is not finite is told', () => {
+    scope(() => {
+      expect(drawTokens(tensor([log(P)]), [0], [0.99], [{ ...PLAIN, temperature: 1e-9 }])).toMatchObject({
+        tokens: [1],
+        logprobs: [0],
+      });
+      for (const uniform of [0, 0.5, LAST]) {
+        expect(drawTokens(tensor([[NO, 0, NO, 0, NO]]), [0], [uniform], [PLAIN]).tokens).toEqual([
+          uniform < 0.5 ? 1 : 3,
+        ]);
+      }
+      expect(() =>
+        drawTokens(
+          tensor([
+            [0, 1],
+            [0, Number.NaN],
+          ]),
+          [0, 1],
+          [0, 0],
+          [PLAIN, PLAIN],
+        ),
+      ).toThrow('the logits of row 1 are not finite');
+      expect(() => drawTokens(tensor([[NO, NO]]), [0], [0], [PLAIN])).toThrow('row 0 are not finite');
+    });
+  });
 });

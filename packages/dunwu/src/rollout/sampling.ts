@@ -1,4 +1,4 @@
-import { type Tensor, tensor, zerosLike } from '@dunwu/torch';
+import { op, type Tensor, tensor, zerosLike } from '@dunwu/torch';
 import { Random } from '../util/random.js';
 import type { Sampling } from './sampling-config.js';
 
@@ -56,7 +56,7 @@ export function sampleTokens(
     const tokens = logits.argmax(-1);
     return { tokens, logprobs: pick(logits, tokens) };
   }
-  const tempered = temperature === 1 ? logits : logits.div(temperature);
+  const tempered = temper(logits, temperature);
   const cumulative = truncateLogits(tempered, sampling).softmax(-1).cumsum(-1);
   const vocabulary = logits.size(-1);
   const total = cumulative.narrow(-1, vocabulary - 1, 1);
@@ -70,6 +70,50 @@ export function sampleTokens(
   return { tokens, logprobs: pick(tempered, tokens) };
 }
 
-function pick(logits: Tensor, tokens: Tensor): Tensor {
+/** Below it logits are divided relative to the largest, so that no quotient overflows and ties stay ties. */
+const COLD = 1e-3;
+/** Below it nothing changes any more: whatever is not likeliest has no probability, and float32 holds no smaller divisors. */
+const COLDEST = 1e-30;
+
+/** Logits over temperature; at temperatures near 0 shifted so that the largest is 0, which is the same distribution. */
+function temper(logits: Tensor, temperature: number): Tensor {
+  if (temperature === 1) return logits;
+  if (temperature >= COLD) return logits.div(temperature);
+  return logits.sub(logits.amax(-1, true)).div(Math.max(temperature, COLDEST));
+}
+
+/**
+ * Log-probabilities of tokens [rows] under the distributions of logits [rows, vocabulary]: of the model's own where they are
+ * its logits.
+ */
+export function pick(logits: Tensor, tokens: Tensor): Tensor {
   return logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).sub(logits.logsumexp(-1));
 }
+
+/**
+ * Draws tokens as {@link sampleTokens} does, in one fused pass, each with settings of its own.
+ *
+ * @param logits float32 [distinct rows, vocabulary]
+ * @param owners which row of the logits each draw is from; several may draw from one
+ * @param uniforms one number in [0, 1) per draw; not used at temperature 0
+ * @returns for each draw the token, its log-probability (sampleTokens), and `raw`, that under the model's own distribution
+ * @throws Error when the logits of a row are not finite
+ */
+export function drawTokens(
+  logits: Tensor,
+  owners: readonly number[],
+  uniforms: readonly number[],
+  samplings: readonly Pick<Sampling, 'temperature' | 'top_k' | 'top_p'>[],
+): { tokens: number[]; logprobs: number[]; raw: number[] } {
+  const own = owners.every((owner, i) => owner === i) && owners.length === logits.size(0);
+  const [tokens, logprobs, raw] = draw(
+    own ? logits : logits.indexSelect(0, tensor(BigInt64Array.from(owners, BigInt))),
+    tensor(Float64Array.from(uniforms)),
+    tensor(Float64Array.from(samplings, ({ temperature }) => temperature)),
+    tensor(Float64Array.from(samplings, ({ top_k }) => top_k)),
+    tensor(Float64Array.from(samplings, ({ top_p }) => top_p)),
+  ) as [Tensor, Tensor, Tensor];
+  return { tokens: tokens.numbers(), logprobs: logprobs.numbers(), raw: raw.numbers() };
+}
+
+const draw = op('dunwu::sample_tokens');

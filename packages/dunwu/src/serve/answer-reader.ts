@@ -8,28 +8,37 @@ export interface AnswerPiece {
   readonly text: string;
 }
 
+export interface AnswerReaderOptions {
+  /** Token ids that end a response. */
+  readonly stop: readonly number[];
+  readonly stopStrings: readonly string[];
+  /** All is content. */
+  readonly raw?: boolean;
+  /** The prompt has begun the thought: the response goes on inside it. */
+  readonly thinking?: boolean;
+}
+
 /**
  * Tells thought and answer of one response apart, token by token, as DeepSeek's API does (`reasoning_content`, `content`),
- * and ends it at a stop string, which is looked for in each of the two. Tags are not part of either. `raw`: all is content.
+ * and ends it at a stop string, which is looked for in each of the two. Tags are not part of either. Pieces come in the
+ * order of the response.
  */
 export class AnswerReader {
   readonly #reader: ResponseReader;
   readonly #stop: ReadonlySet<number>;
   readonly #finders: Readonly<Record<AnswerPiece['part'], StopStrings>>;
   readonly #raw: boolean;
+  #part: AnswerPiece['part'] = 'content';
   #said = false;
   #ended = false;
   /** Tokens of the thought so far. */
   reasoningTokens = 0;
 
-  constructor(
-    tokenizer: Tokenizer,
-    options: { readonly stop: readonly number[]; readonly stopStrings: readonly string[]; readonly raw?: boolean },
-  ) {
-    this.#reader = new ResponseReader(tokenizer, options.raw === true);
-    this.#stop = new Set(options.stop);
-    this.#finders = { reasoning: new StopStrings(options.stopStrings), content: new StopStrings(options.stopStrings) };
-    this.#raw = options.raw === true;
+  constructor(tokenizer: Tokenizer, { stop, stopStrings, raw = false, thinking = false }: AnswerReaderOptions) {
+    this.#reader = new ResponseReader(tokenizer, { raw, thinking });
+    this.#stop = new Set(stop);
+    this.#finders = { reasoning: new StopStrings(stopStrings), content: new StopStrings(stopStrings) };
+    this.#raw = raw;
   }
 
   /** @returns what is to be sent, and whether the response ends here */
@@ -42,9 +51,7 @@ export class AnswerReader {
   end(): readonly AnswerPiece[] {
     if (this.#ended) return [];
     const { pieces, stopped } = this.#sent(this.#reader.end());
-    if (stopped) return pieces;
-    const rest = (['reasoning', 'content'] as const).map((part) => ({ part, text: this.#finders[part].end() }));
-    return [...pieces, ...rest.filter(({ text }) => text !== '')];
+    return stopped ? pieces : [...pieces, ...this.#held()];
   }
 
   #sent(read: ReturnType<ResponseReader['push']>): { pieces: AnswerPiece[]; stopped: boolean } {
@@ -56,6 +63,9 @@ export class AnswerReader {
       const own = part === 'content' && !this.#said && !this.#raw ? text.trimStart() : text;
       if (own === '') continue;
       if (part === 'content') this.#said = true;
+      // Once the other part goes on, no stop string can come of what was held back.
+      if (part !== this.#part) pieces.push(...this.#held());
+      this.#part = part;
       const { text: shown, stopped } = this.#finders[part].push(own);
       if (shown !== '') pieces.push({ part, text: shown });
       if (stopped) {
@@ -64,5 +74,11 @@ export class AnswerReader {
       }
     }
     return { pieces, stopped: false };
+  }
+
+  /** What the part so far holds back. */
+  #held(): AnswerPiece[] {
+    const text = this.#finders[this.#part].end();
+    return text === '' ? [] : [{ part: this.#part, text }];
   }
 }

@@ -1,5 +1,6 @@
 import { Template } from '@huggingface/jinja';
 import { errorText } from '../util/errors.js';
+import { type PromptLimit, PromptTooLong } from './prompt-limit.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export interface Message {
@@ -8,7 +9,7 @@ export interface Message {
 }
 
 /**
- * Renders any model's chat template (jinja, from tokenizer_config.json) to text. Encode it with `allow_special: true`;
+ * Renders any model's chat template (jinja) to text. Encode it with `allow_special: true`;
  * mind that special tokens written inside a message are then recognised too: {@link chatTokens} does not. `variables` are
  * what the template may read, for example `bos_token`. Throws the template's own errors and those of its syntax.
  */
@@ -27,18 +28,18 @@ export function renderChatTemplate(
 /**
  * A conversation as token ids by the tokenizer's own chat template: what Hugging Face's `apply_chat_template` gives, but for
  * special tokens that a message spells out, which stay characters. In a user's or system's message no added token is
- * recognised; in an assistant's those that are not special are (Qwen3's `<think>`).
+ * recognised; in an assistant's those that are not special are, and think and answer tags, which templates look for.
  * @throws Error when the tokenizer has no template, or the template fails.
  */
 export function chatTokens(
   tokenizer: Tokenizer,
   messages: readonly Message[],
-  options: { readonly add_generation_prompt?: boolean } = {},
+  { at_most, ...options }: PromptLimit & { readonly add_generation_prompt?: boolean } = {},
 ): number[] {
   const { chat_template: template } = tokenizer;
   if (template === undefined) {
     throw new Error(
-      `${tokenizer.path}: has neither role tokens (<｜User｜>, <｜Assistant｜>) nor a chat template in tokenizer_config.json`,
+      `${tokenizer.path}: has neither role tokens (<｜User｜>, <｜Assistant｜>) nor a chat template (chat_template.jinja, or tokenizer_config.json)`,
     );
   }
   const name = (special: number | undefined): string | undefined =>
@@ -53,14 +54,21 @@ export function chatTokens(
     })),
     { bos_token: name(bos) ?? '', eos_token: name(eos), pad_token: name(pad), ...options },
   );
+  // Not the messages: a template may leave parts of them out.
+  PromptTooLong.check(tokenizer, rendered.length - (rendered.split(break_).length - 1), at_most);
   return tokenizer.encode(rendered, { allow_special: true, ignore: break_ });
 }
 
-/** A private-use character that no message has. */
+/** A private-use character that no message has. One look at each character: a message may be long and have all but one. */
 function unused(messages: readonly Message[]): string {
-  for (let code = 0xe000; code < 0xf8ff; code++) {
-    const character = String.fromCharCode(code);
-    if (!messages.some(({ content }) => content.includes(character))) return character;
+  const [first, end] = [0xe000, 0xf8ff];
+  const taken = new Set<number>();
+  for (const { content } of messages) {
+    for (let i = 0; i < content.length; i++) {
+      const code = content.charCodeAt(i);
+      if (code >= first && code < end) taken.add(code);
+    }
   }
+  for (let code = first; code < end; code++) if (!taken.has(code)) return String.fromCharCode(code);
   throw new Error('messages: every private-use character occurs in them');
 }

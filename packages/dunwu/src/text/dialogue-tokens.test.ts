@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { chatDialogueTokens, dialogueTokens } from './dialogue-tokens.js';
 import { type Message, renderMessages } from './template.js';
-import { makeTokenizer, SMALL_CORPUS } from './testing/make-tokenizer.js';
+import { makeTokenizer, R1_DISTILL_TEMPLATE, SMALL_CORPUS } from './testing/make-tokenizer.js';
 import type { Tokenizer } from './tokenizer.js';
 
 const tokenizer = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 });
@@ -43,6 +43,46 @@ describe('what is learnt of a dialogue', () => {
   });
 });
 
+describe('of a checkpoint with a template of its own: its prompts, and what was said', async () => {
+  const distilled = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 }, R1_DISTILL_TEMPLATE);
+  const plain = TWO_TURNS.map((message) => ({ ...message, content: message.content.replace('<｜Assistant｜>', '+') }));
+
+  it('a thought is learnt though the template would leave it out; its tag is the prompt’s', () => {
+    const text = '<｜begin▁of▁sentence｜>c<｜User｜>1+2<｜Assistant｜><think>\n[a][</think>][b][<｜end▁of▁sentence｜>]';
+    const turn = [{ role: 'system', content: 'c' } as const, ...plain.slice(1, 3)];
+    const said = turn.map((one) => ({ ...one, content: one.content.replace('苹', '') }));
+    for (const loss of ['assistant', 'last'] as const) expect(marked(dialogueTokens(distilled, said, loss))).toBe(text);
+    expect(new Set(dialogueTokens(distilled, said, 'all').mask)).toEqual(new Set([1]));
+  });
+
+  it('the last of two turns: the first as the template has it; both cannot be, where it is changed', () => {
+    expect(marked(dialogueTokens(distilled, plain.slice(1), 'last'))).toBe(
+      '<｜begin▁of▁sentence｜><｜User｜>1+2<｜Assistant｜>b<｜end▁of▁sentence｜>' +
+        '<｜User｜>c<｜Assistant｜><think>\n[d][<｜end▁of▁sentence｜>]',
+    );
+    expect(() => dialogueTokens(distilled, plain, 'assistant')).toThrow(/before message 5 .* use mask: last$/);
+  });
+
+  it('two turns that the template writes as they were said; a question behind them is not learnt', async () => {
+    const template =
+      "{% for m in messages %}{{ '<｜User｜>' if m.role == 'user' else '<｜Assistant｜>' }}{{ m.content }}" +
+      "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}" +
+      "{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}";
+    const spoken = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 }, template);
+    const talk: Message[] = [
+      { role: 'user', content: 'c' },
+      { role: 'assistant', content: '<think>a</think>b' },
+      { role: 'user', content: 'c' },
+      { role: 'assistant', content: 'd' },
+      { role: 'user', content: 'e' },
+    ];
+    expect(marked(dialogueTokens(spoken, talk))).toBe(
+      '<｜User｜>c<｜Assistant｜>[<think>][a][</think>][b][<｜end▁of▁sentence｜>]' +
+        '<｜User｜>c<｜Assistant｜>[d][<｜end▁of▁sentence｜>]<｜User｜>e',
+    );
+  });
+});
+
 describe('a chat template', () => {
   const harmless = TWO_TURNS.map((message) => ({
     ...message,
@@ -77,7 +117,7 @@ describe('a chat template', () => {
   });
 
   it.each([
-    ['nothing', undefined, 'has no chat_template'],
+    ['nothing', undefined, 'has no chat_template (chat_template.jinja, or tokenizer_config.json)'],
     ['a template that drops reasoning', PLAIN.replace('m.content', "m.content.split('</think>')[-1]"), 'leaves out'],
     [
       'one that changes earlier turns',

@@ -1,4 +1,11 @@
-import { encodeTagged, type Message, renderChatTemplate, renderMessages } from './template.js';
+import {
+  encodeTagged,
+  inOwnForm,
+  type Message,
+  renderChatTemplate,
+  renderMessages,
+  responseTokens,
+} from './template.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /**
@@ -14,8 +21,11 @@ export interface DialogueTokens {
 }
 
 /**
- * A conversation in our own template, with what of it is learnt. An assistant's turn is learnt from its first token
- * after `<｜Assistant｜>` to its EOS: who speaks is told to the model, when to stop it must know itself.
+ * A conversation as it is asked for and answered (template.ts), with what of it is learnt. An assistant's turn is learnt from
+ * its first token after the prompt to its EOS: who speaks is told to the model, when to stop it must know itself.
+ *
+ * Of a checkpoint with a chat template of its own the prompts are what that says, and the turns to learn are what was said,
+ * thoughts that the template would leave out included; see {@link promptedTokens}.
  *
  * @throws Error for an unknown role, or when the tokenizer lacks one of the template's tokens.
  */
@@ -24,6 +34,7 @@ export function dialogueTokens(
   messages: readonly Message[],
   loss: LossMask = 'assistant',
 ): DialogueTokens {
+  if (!inOwnForm(tokenizer)) return promptedTokens(tokenizer, messages, loss);
   const tokens = renderMessages(tokenizer, messages);
   if (loss === 'all') return { tokens, mask: tokens.map(() => 1) };
   const mask = new Array<number>(tokens.length).fill(0);
@@ -42,7 +53,40 @@ export function dialogueTokens(
 }
 
 /**
- * A conversation in the tokenizer's own chat template (jinja, from tokenizer_config.json), with what of it is learnt: of
+ * Each turn that is learnt behind the prompt that its chat template makes of the messages before it.
+ * @throws Error when the template writes an earlier turn that is learnt too otherwise than it was said
+ */
+function promptedTokens(tokenizer: Tokenizer, messages: readonly Message[], loss: LossMask): DialogueTokens {
+  const eos = tokenizer.special_id('eos');
+  const turns = messages.flatMap(({ role }, index) => (role === 'assistant' ? [index] : []));
+  const tokens: number[] = [];
+  const mask: number[] = [];
+  const add = (ids: readonly number[], weight: 0 | 1): void => {
+    for (const id of ids) {
+      tokens.push(id);
+      mask.push(loss === 'all' ? 1 : weight);
+    }
+  };
+  /** Adds what a prompt has beyond the tokens so far, which it begins with. */
+  const goOn = (prompt: readonly number[], index: number): void => {
+    if (tokens.some((id, i) => prompt[i] !== id)) {
+      throw new Error(
+        `chat template: before message ${index + 1} it writes the assistant's earlier turns otherwise than they were said, without their reasoning perhaps; use mask: last`,
+      );
+    }
+    add(prompt.slice(tokens.length), 0);
+  };
+  for (const index of loss === 'last' ? turns.slice(-1) : turns) {
+    const prompt = renderMessages(tokenizer, messages.slice(0, index), { add_generation_prompt: true });
+    goOn(prompt, index);
+    add([...responseTokens(tokenizer, prompt, messages[index]?.content ?? ''), eos], 1);
+  }
+  if (turns.at(-1) !== messages.length - 1) goOn(renderMessages(tokenizer, messages), messages.length - 1);
+  return { tokens, mask };
+}
+
+/**
+ * A conversation in the tokenizer's own chat template (jinja), with what of it is learnt: of
  * an assistant's turn, what comes after the template's generation prompt, up to and with the end-of-text token.
  *
  * A template may do things that cannot be trained on as they stand, such as leaving out the reasoning of earlier turns;
@@ -57,7 +101,8 @@ export function chatDialogueTokens(
   loss: LossMask = 'assistant',
 ): DialogueTokens {
   const { chat_template: template, special } = tokenizer;
-  if (template === undefined) throw new Error(`${tokenizer.path}: tokenizer_config.json has no chat_template`);
+  if (template === undefined)
+    throw new Error(`${tokenizer.path}: has no chat_template (chat_template.jinja, or tokenizer_config.json)`);
   const eos = special.eos === undefined ? undefined : tokenizer.id_to_token(special.eos);
   if (eos === undefined) throw new Error(`${tokenizer.path}: has no end-of-text token (eos_token)`);
   const bos = special.bos === undefined ? undefined : tokenizer.id_to_token(special.bos);

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { chatTokens, type Message } from './chat-prompt.js';
+import { dialogueTokens } from './dialogue-tokens.js';
 import { encodeTagged, renderDocument, renderPrompt } from './template.js';
 import { Tokenizer } from './tokenizer.js';
 
@@ -66,6 +67,17 @@ describe('a tokenizer without our role tokens', () => {
     expect(document.slice(0, prompt.length)).toEqual(prompt);
     expect(document.at(-1)).toBe(tokenizer.token_to_id('<|im_end|>'));
     expect(tokenizer.decode(document.slice(prompt.length, -1))).toBe('<think>2+3=5</think><answer>5</answer>');
+  });
+
+  it('a dialogue to learn from is the prompt and the response, its thought kept; the response is learnt', () => {
+    const said = '<think>2+3=5</think>5';
+    const { tokens, mask } = dialogueTokens(tokenizer, [
+      { role: 'user', content: 'What is 2+3?' },
+      { role: 'assistant', content: said },
+    ]);
+    expect(tokens).toEqual(renderDocument(tokenizer, 'What is 2+3?', said));
+    expect(tokenizer.decode(tokens.filter((_, i) => mask[i] === 1))).toBe(`${said}<|im_end|>`);
+    expect(mask.indexOf(1)).toBe(renderPrompt(tokenizer, 'What is 2+3?').length);
   });
 
   it('the instruction is the system message', () => {

@@ -8,6 +8,13 @@ export interface ResponsePiece {
   readonly text: string;
 }
 
+export interface ResponseReaderOptions {
+  /** All is `other` and kept as it is. */
+  readonly raw?: boolean;
+  /** The prompt has begun the thought (begunThought): the response goes on inside it. */
+  readonly thinking?: boolean;
+}
+
 /**
  * Tells thinking and answer apart while tokens arrive one by one. The tags are tokens; they switch the part and are not
  * text. With `raw`, or for a tokenizer without the tags, all is `other` and kept as it is.
@@ -15,9 +22,10 @@ export interface ResponsePiece {
 export class ResponseReader {
   readonly #decoder: ReturnType<Tokenizer['stream']>;
   readonly #switches: ReadonlyMap<number, ResponsePart>;
-  #part: ResponsePart = 'other';
+  readonly #first: ResponsePart;
+  #part: ResponsePart;
 
-  constructor(tokenizer: Tokenizer, raw = false) {
+  constructor(tokenizer: Tokenizer, { raw = false, thinking = false }: ResponseReaderOptions = {}) {
     this.#decoder = tokenizer.stream();
     const { think, think_end, answer, answer_end } = tokenizer.special;
     const tags: readonly (readonly [number | undefined, ResponsePart])[] = raw
@@ -29,6 +37,8 @@ export class ResponseReader {
           [answer_end, 'other'],
         ];
     this.#switches = new Map(tags.flatMap(([id, part]) => (id === undefined ? [] : [[id, part] as const])));
+    this.#first = thinking && !raw ? 'thinking' : 'other';
+    this.#part = this.#first;
   }
 
   push(id: number): ResponsePiece[] {
@@ -42,7 +52,7 @@ export class ResponseReader {
   /** What is left; the reader can then be used again. */
   end(): ResponsePiece[] {
     const rest = this.#piece(this.#decoder.end());
-    this.#part = 'other';
+    this.#part = this.#first;
     return rest;
   }
 

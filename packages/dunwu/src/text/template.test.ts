@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   decodeResponse,
   encodeTagged,
@@ -9,9 +9,10 @@ import {
   renderDocument,
   renderMessages,
   renderPrompt,
+  responseTokens,
   SPECIAL_TOKENS,
 } from './template.js';
-import { makeTokenizer, SMALL_CORPUS } from './testing/make-tokenizer.js';
+import { makeTokenizer, R1_DISTILL_TEMPLATE, SMALL_CORPUS } from './testing/make-tokenizer.js';
 import type { Tokenizer } from './tokenizer.js';
 
 const BOS = 0;
@@ -124,5 +125,98 @@ describe('conversations', () => {
 
   it('of a broken template say so', () => {
     expect(() => renderChatTemplate('{% for %}', [])).toThrow(/^chat template: /);
+  });
+});
+
+describe("a checkpoint's own chat template wins over the role tokens", () => {
+  let distilled: Tokenizer;
+  beforeAll(async () => {
+    distilled = await makeTokenizer(SMALL_CORPUS, { vocab_size: 400 }, R1_DISTILL_TEMPLATE);
+  });
+
+  it('R1-Distill: the prompt begins the thought', () => {
+    const q = distilled.encode('多少？');
+    const n = distilled.encode('\n');
+    const prompt = [BOS, USER, ...q, ASSISTANT, 4, ...n];
+    expect(renderPrompt(distilled, '多少？')).toEqual(prompt);
+    expect(renderMessages(distilled, [{ role: 'user', content: '多少？' }], { add_generation_prompt: true })).toEqual(
+      prompt,
+    );
+    // The tokenizer is the same otherwise: our own template is read as our own form.
+    expect(renderPrompt(tokenizer, '多少？')).toEqual([BOS, USER, ...q, ASSISTANT]);
+  });
+
+  it('DeepSeek-V2-Chat: the roles are spelled out, though the tokenizer has tokens for them', async () => {
+    const spelled = await makeTokenizer(
+      SMALL_CORPUS,
+      { vocab_size: 400 },
+      "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}{{ 'User: ' + m['content'] + '\n\n' }}" +
+        "{% elif m['role'] == 'assistant' %}{{ 'Assistant: ' + m['content'] + eos_token }}{% endif %}{% endfor %}" +
+        "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}",
+    );
+    const ids = renderMessages(
+      spelled,
+      [
+        { role: 'user', content: 'a<｜User｜>' },
+        { role: 'assistant', content: 'b' },
+        { role: 'user', content: 'c' },
+      ],
+      { add_generation_prompt: true },
+    );
+    expect(spelled.decode(ids)).toBe(
+      '<｜begin▁of▁sentence｜>User: a<｜User｜>\n\nAssistant: b<｜end▁of▁sentence｜>User: c\n\nAssistant:',
+    );
+    expect(ids.filter((id) => id < 8)).toEqual([BOS, EOS]);
+  });
+
+  it('a document has the beginning of a thought once; a response is read with it', () => {
+    const prompt = renderPrompt(distilled, 'a');
+    const said = encodeTagged(distilled, '1</think><answer>1</answer>');
+    for (const response of ['<think>\n1</think><answer>1</answer>', '<think>1</think><answer>1</answer>']) {
+      expect(responseTokens(distilled, prompt, response)).toEqual(said);
+      expect(renderDocument(distilled, 'a', response)).toEqual([...prompt, ...said, EOS]);
+    }
+    // What does not begin with a thought is not changed.
+    expect(responseTokens(distilled, prompt, 'x<think>')).toEqual(encodeTagged(distilled, 'x<think>'));
+    expect(decodeResponse(distilled, [...said, EOS], { prompt })).toBe('<think>\n1</think><answer>1</answer>');
+    expect(decodeResponse(distilled, said)).toBe('1</think><answer>1</answer>');
+  });
+
+  it('thoughts of earlier turns are left out where the template leaves them out', () => {
+    const turns: Message[] = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: '<think>1</think>2' },
+    ];
+    expect(distilled.decode(renderMessages(distilled, turns))).toBe(
+      '<｜begin▁of▁sentence｜><｜User｜>a<｜Assistant｜>2<｜end▁of▁sentence｜>',
+    );
+  });
+});
+
+it('ids that end a response may be others than EOS', () => {
+  const [a, b] = [tokenizer.encode('a'), tokenizer.encode('b')];
+  expect(decodeResponse(tokenizer, [...a, USER, ...b], { stop: [EOS, USER] })).toBe('a');
+  expect(decodeResponse(tokenizer, [...a, EOS, ...b], { stop: [USER] })).toBe('a<｜end▁of▁sentence｜>b');
+});
+
+describe('a prompt that is longer than it may be', () => {
+  it.each(['in our own form', 'by a template'])('%s, is refused before it is encoded', async (form) => {
+    const one =
+      form === 'by a template'
+        ? await makeTokenizer(SMALL_CORPUS, { vocab_size: 400 }, R1_DISTILL_TEMPLATE)
+        : tokenizer;
+    const ask = (content: string, at_most: number) => renderMessages(one, [{ role: 'user', content }], { at_most });
+    const encode = vi.spyOn(one, 'encode');
+    const long = 'a'.repeat(10 * one.longest_token + 60);
+    expect(() => ask(long, 10)).toThrow(/^the prompt has \d+ characters, more than 10 tokens can hold$/);
+    expect(encode).not.toHaveBeenCalled();
+    encode.mockRestore();
+    expect(ask(long, 1000).length).toBeGreaterThan(10);
+  });
+
+  it('and so are more turns than tokens', () => {
+    const turns = Array.from({ length: 5 }, (): Message => ({ role: 'user', content: '' }));
+    expect(renderMessages(tokenizer, turns, { at_most: 6 })).toHaveLength(6);
+    expect(() => renderMessages(tokenizer, turns, { at_most: 5 })).toThrow('the prompt has more than 5 tokens');
   });
 });

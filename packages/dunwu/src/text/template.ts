@@ -1,4 +1,7 @@
+import { begunThought } from './begun-thought.js';
 import { chatTokens, type Message } from './chat-prompt.js';
+import { CHAT_TEMPLATE } from './chat-template.js';
+import { type PromptLimit, PromptTooLong } from './prompt-limit.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export { type Message, renderChatTemplate } from './chat-prompt.js';
@@ -76,20 +79,25 @@ export function encodeTagged(tokenizer: Tokenizer, text: string): number[] {
   return ids;
 }
 
-/** Whether a tokenizer has our own way to begin turns; else its chat template says how. */
-function hasRoles({ special, chat_template }: Tokenizer): boolean {
+/**
+ * Whether turns are begun in our own way: a tokenizer that we trained, or one without a chat template. A checkpoint's own
+ * template says otherwise even where the tokenizer has DeepSeek's role tokens: R1-Distill's begins the thought,
+ * DeepSeek-V2-Chat's spells the roles out.
+ */
+export function inOwnForm({ special, chat_template }: Tokenizer): boolean {
+  if (chat_template === undefined) return true;
   const complete = special.bos !== undefined && special.user !== undefined && special.assistant !== undefined;
-  return complete || chat_template === undefined;
+  return complete && chat_template === CHAT_TEMPLATE;
 }
 
 /**
- * BOS [instruction] `<｜User｜>` question `<｜Assistant｜>`: what a response is generated after. Of a tokenizer without these
- * tokens, what its chat template says, with the instruction as the system's message.
+ * BOS [instruction] `<｜User｜>` question `<｜Assistant｜>`: what a response is generated after. Of a checkpoint with a chat
+ * template of its own, what that says, with the instruction as the system's message.
  * Throws when the tokenizer lacks one of these tokens and has no chat template.
  */
 export function renderPrompt(tokenizer: Tokenizer, question: string, options: PromptOptions = {}): number[] {
   const { instruction = 'none' } = options;
-  if (!hasRoles(tokenizer)) {
+  if (!inOwnForm(tokenizer)) {
     const system: Message[] =
       instruction === 'none' ? [] : [{ role: 'system', content: R1_ZERO_INSTRUCTION[instruction] }];
     return chatTokens(tokenizer, [...system, { role: 'user', content: question }], { add_generation_prompt: true });
@@ -113,45 +121,79 @@ export function renderDocument(
   response: string,
   options: PromptOptions = {},
 ): number[] {
-  return [
-    ...renderPrompt(tokenizer, question, options),
-    ...encodeTagged(tokenizer, response),
-    tokenizer.special_id('eos'),
-  ];
+  const prompt = renderPrompt(tokenizer, question, options);
+  return [...prompt, ...responseTokens(tokenizer, prompt, response), tokenizer.special_id('eos')];
 }
 
-/** The text of generated ids, up to the first EOS, think and answer tags kept: what rewards read. Never throws. */
-export function decodeResponse(tokenizer: Tokenizer, ids: Iterable<number>): string {
+/** A response's ids behind a prompt, tags as tokens: without `<think>` where the prompt has begun the thought already. */
+export function responseTokens(tokenizer: Tokenizer, prompt: readonly number[], response: string): number[] {
+  const begun = begunThought(tokenizer, prompt);
+  const tag = begun.trim();
+  if (tag === '' || !response.startsWith(tag)) return encodeTagged(tokenizer, response);
+  const rest = response.startsWith(begun) ? response.slice(begun.length) : response.slice(tag.length);
+  return encodeTagged(tokenizer, rest);
+}
+
+/**
+ * The text of generated ids, up to the first id that ends a response, think and answer tags kept: what rewards read. A
+ * thought that the prompt has begun is whole: its `<think>` is the text's beginning. Never throws.
+ * @param options `prompt`: the ids that the response followed; `stop`: ids that end it (default: the tokenizer's EOS)
+ */
+export function decodeResponse(
+  tokenizer: Tokenizer,
+  ids: Iterable<number>,
+  options: { readonly prompt?: readonly number[]; readonly stop?: readonly number[] } = {},
+): string {
   const { eos } = tokenizer.special;
+  const { prompt, stop = eos === undefined ? [] : [eos] } = options;
   const kept: number[] = [];
   for (const id of ids) {
-    if (id === eos) break;
+    if (stop.includes(id)) break;
     kept.push(id);
   }
-  return tokenizer.decode(kept);
+  return (prompt === undefined ? '' : begunThought(tokenizer, prompt)) + tokenizer.decode(kept);
+}
+
+export interface MessageOptions extends PromptLimit {
+  readonly add_generation_prompt?: boolean;
 }
 
 /**
  * A conversation as token ids: the same as encoding our chat template's text, except that no message can bring in
- * role tokens. Tags are tokens in assistant messages only. Of a tokenizer without our role tokens, what its own chat
- * template says.
+ * role tokens. Tags are tokens in assistant messages only. Of a checkpoint with a chat template of its own, what that says.
  */
 export function renderMessages(
   tokenizer: Tokenizer,
   messages: readonly Message[],
-  options: { readonly add_generation_prompt?: boolean } = {},
+  options: MessageOptions = {},
 ): number[] {
-  // Concatenated, not pushed with a spread: a long message has more tokens than a call may have arguments.
-  if (!hasRoles(tokenizer)) return chatTokens(tokenizer, messages, options);
-  let ids = [tokenizer.special_id('bos')];
+  return inOwnForm(tokenizer) ? ownTokens(tokenizer, messages, options) : chatTokens(tokenizer, messages, options);
+}
+
+/** @throws Error for an unknown role, and when the tokenizer lacks one of our form's tokens */
+function ownTokens(
+  tokenizer: Tokenizer,
+  messages: readonly Message[],
+  { add_generation_prompt = false, at_most }: MessageOptions = {},
+): number[] {
+  const ids = [tokenizer.special_id('bos')];
+  // Not pushed with a spread: a long message has more tokens than a call may have arguments.
+  const add = (more: readonly number[]): void => {
+    for (const id of more) ids.push(id);
+  };
   for (const { role, content } of messages) {
-    if (role === 'system') ids = ids.concat(tokenizer.encode(content));
-    else if (role === 'user') ids = ids.concat(tokenizer.special_id('user'), tokenizer.encode(content));
-    else if (role === 'assistant') {
-      const response = encodeTagged(tokenizer, content);
-      ids = ids.concat(tokenizer.special_id('assistant'), response, tokenizer.special_id('eos'));
+    PromptTooLong.check(tokenizer, content.length, at_most);
+    if (role === 'system') add(tokenizer.encode(content));
+    else if (role === 'user') {
+      ids.push(tokenizer.special_id('user'));
+      add(tokenizer.encode(content));
+    } else if (role === 'assistant') {
+      ids.push(tokenizer.special_id('assistant'));
+      add(encodeTagged(tokenizer, content));
+      ids.push(tokenizer.special_id('eos'));
     } else throw new Error(`messages: unknown role ${JSON.stringify(role)}; allowed are system, user, assistant`);
+    PromptTooLong.checkTokens(ids.length, at_most);
   }
-  if (options.add_generation_prompt) ids.push(tokenizer.special_id('assistant'));
+  if (add_generation_prompt) ids.push(tokenizer.special_id('assistant'));
   return ids;
 }

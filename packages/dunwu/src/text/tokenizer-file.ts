@@ -2,26 +2,11 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../util/fs.js';
 import type { TrainedBpe } from './bpe-trainer.js';
+import { CHAT_TEMPLATE } from './chat-template.js';
 import { splitConfigs } from './pre-tokenizer.js';
 import { SPECIAL_TOKENS } from './special-tokens.js';
 
 /** The two files that Hugging Face's libraries expect of a tokenizer, written from a trained vocabulary. */
-
-/**
- * The chat template of a trained tokenizer: `renderMessages` (template.ts) gives the same tokens without passing
- * through text. A document is BOS, then `<｜User｜>` question `<｜Assistant｜>` response EOS, turn by turn; a system
- * message stands before the first turn.
- */
-export const CHAT_TEMPLATE = [
-  '{{ bos_token }}',
-  '{% for message in messages %}',
-  "{% if message['role'] == 'system' %}{{ message['content'] }}",
-  `{% elif message['role'] == 'user' %}{{ '${SPECIAL_TOKENS.user}' + message['content'] }}`,
-  `{% elif message['role'] == 'assistant' %}{{ '${SPECIAL_TOKENS.assistant}' + message['content'] + eos_token }}`,
-  "{% else %}{{ raise_exception('Unknown role: ' + message['role']) }}",
-  '{% endif %}{% endfor %}',
-  `{% if add_generation_prompt %}{{ '${SPECIAL_TOKENS.assistant}' }}{% endif %}`,
-].join('');
 
 /** The text of `tokenizer.json`. Entries are in the order of their ids, so equal vocabularies give equal files. */
 export function tokenizerJson(bpe: TrainedBpe): string {

@@ -2,7 +2,9 @@ import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errorText, UsageError } from '../util/errors.js';
 import { toByteChars, tokenBytes } from './byte-alphabet.js';
+import { readChatTemplate } from './chat-template.js';
 import { createEngine, createPreTokenizer, type Engine, type EnginePreTokenizer } from './engine.js';
+import { longestToken } from './longest-token.js';
 import { wellFormed } from './pre-tokenizer.js';
 import { SPECIAL_TOKENS, type SpecialName } from './special-tokens.js';
 import { StreamingDecoder } from './streaming-decoder.js';
@@ -131,9 +133,11 @@ export class Tokenizer {
 
   /** Number of ids: the largest id + 1. A model's embedding may be larger, never smaller. */
   readonly vocab_size: number;
+  /** UTF-16 code units of text that a token stands for at most; Infinity where that is not certain. */
+  readonly longest_token: number;
   /** Ids of the tokens with a meaning of their own, as far as this tokenizer has them. */
   readonly special: Readonly<Partial<Record<SpecialName, number>>>;
-  /** The chat template of tokenizer_config.json (jinja), if there is one. */
+  /** The checkpoint's chat template (jinja), if there is one: chat_template.jinja's, else tokenizer_config.json's. */
   readonly chat_template: string | undefined;
   /** Where it was read from: named in errors. */
   readonly path: string;
@@ -157,9 +161,10 @@ export class Tokenizer {
     this.#special_id = new Map(added.map((token) => [token.content, token.id]));
     this.#byte_level = isObject(json.decoder) && json.decoder.type === 'ByteLevel';
     this.#splits = plainSplits(json.pre_tokenizer);
+    this.longest_token = longestToken(json, vocab, added);
     this.#special_pattern = addedTokenPattern(added, normalizes(json.normalizer));
     this.special = this.#findSpecial(config);
-    this.chat_template = typeof config.chat_template === 'string' ? config.chat_template : undefined;
+    this.chat_template = readChatTemplate(dirname(path), config);
   }
 
   /**
@@ -204,7 +209,7 @@ export class Tokenizer {
   /**
    * The text with `mark` put into every added token that it spells out, so that `encode` with `ignore: mark` takes them for
    * characters.
-   * @param options `keepPlain`: tokens that are added but not special stay whole
+   * @param options `keepPlain`: tokens that are added but not special stay whole, and so do think and answer tags
    * @throws Error for a tokenizer whose added tokens have flags that only the engine can match, where one is spelled out
    */
   breakAdded(text: string, mark: string, options: { readonly keepPlain?: boolean } = {}): string {
@@ -214,9 +219,12 @@ export class Tokenizer {
       throw new Error(`${this.path}: ${found} in a message cannot be told from the token of that name`);
     }
     const parts = text.split(this.#special_pattern);
+    const { think, think_end, answer, answer_end } = this.special;
+    const plain = (id: number): boolean =>
+      this.#added.get(id)?.special !== true || [think, think_end, answer, answer_end].includes(id);
     const broken = parts.map((part, i) => {
       const id = i % 2 === 1 ? this.#special_id.get(part) : undefined;
-      const kept = id === undefined || (options.keepPlain === true && this.#added.get(id)?.special !== true);
+      const kept = id === undefined || (options.keepPlain === true && plain(id));
       return kept ? part : part.slice(0, 1) + mark + part.slice(1);
     });
     // A piece that is broken may still be the beginning of another token: once more, until nothing is found.

@@ -13,6 +13,7 @@ import {
   setThreads,
   synchronize,
 } from '@dunwu/torch';
+import { setComputeType } from '../model/compute-type.js';
 import { UsageError } from '../util/errors.js';
 
 /** What the recipe or the person asks for. */
@@ -131,6 +132,7 @@ export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
   setThreads(choice.threads);
   setFloat32MatmulPrecision(choice.precision);
   keepFreedMemory(true);
+  setComputeType(choice.dtype);
   return choice;
 }
 

@@ -80,7 +80,7 @@ describe('on the student’s own samples', () => {
     const host = new Host();
     const { summary } = await train(
       student(91),
-      { steps: 30, questions_per_step: 12, rewards: { rules: { accuracy: { weight: 1, require_tags: false } } } },
+      { steps: 45, questions_per_step: 12, rewards: { rules: { accuracy: { weight: 1, require_tags: false } } } },
       host,
     );
     const divergence = host.series('divergence');

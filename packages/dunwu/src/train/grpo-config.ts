@@ -10,15 +10,6 @@ import { overlongSchema } from './overlong.js';
 import { scheduleSchema } from './schedule.js';
 import { validationSchema } from './validation-config.js';
 
-/** Adapters, and how rollouts are made with them. */
-const grpoLora = loraConfig.extend({
-  /**
-   * Rollouts and validation with the adapters merged into the weights, which are put back afterwards, bit for bit: faster,
-   * and for that time the matrices under adapters are held twice.
-   */
-  merge_rollouts: z.boolean().default(true),
-});
-
 /** Every symbol of the formula by name (DeepSeekMath, arXiv 2402.03300, eq. 3; DeepSeek-R1, arXiv 2501.12948, eq. 1). */
 export const grpoConfig = z
   .strictObject({
@@ -54,7 +45,7 @@ export const grpoConfig = z
     save_every: z.number().int().positive().default(10),
     validation: validationSchema.optional(),
     /** Train adapters (LoRA) in place of the weights; π_ref is the model without them, by the same weights. */
-    lora: grpoLora.optional(),
+    lora: loraConfig.optional(),
   })
   .superRefine((config, context) => {
     if (config.mini_batches > config.questions_per_step) {

@@ -1,6 +1,6 @@
 import { CausalModel } from '../model/causal-model.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
-import { addAdapters, type ReferenceModel, whileMerged, withAdaptersOff } from '../model/lora.js';
+import { addAdapters, type ReferenceModel, withAdaptersOff } from '../model/lora.js';
 import { groupAdvantages } from '../objective/advantage.js';
 import { processAdvantages } from '../objective/process-advantage.js';
 import { RewardProgram } from '../reward/program.js';
@@ -108,10 +108,7 @@ class GrpoTrainer {
   ) {
     this.#engine = new RolloutEngine(policy);
     this.#rewards = new RewardProgram(config.rewards);
-    if (config.lora !== undefined) {
-      const { merge_rollouts: _, ...lora } = config.lora;
-      addAdapters(policy, lora);
-    }
+    if (config.lora !== undefined) addAdapters(policy, config.lora);
     this.#optimizer = new Optimizer(policy.trained(), config.optimizer);
     this.#random = new Random(`${host.seed}/questions`);
     const needed = config.loss.kl.estimator !== 'none';
@@ -213,24 +210,16 @@ class GrpoTrainer {
     });
   }
 
-  /** Runs what samples from the policy, with its adapters merged if that is wanted. */
-  #sampling<T>(body: () => Promise<T>): Promise<T> {
-    return this.config.lora?.merge_rollouts === true ? whileMerged(this.policy, body) : body();
-  }
-
   /** Samples and judges one group for each of `count` new questions. */
   async #groups(n: number, round: number, count: number): Promise<{ groups: Group[]; seconds: number }> {
     const { config } = this;
     const started = performance.now();
-    const problems = this.#draw(n, count);
-    const sampled = await this.#sampling(() =>
-      rollOut(this.#engine, this.tokenizer, problems, {
-        samples: config.group_size,
-        sampling: config.sampling,
-        seed: this.host.seed,
-        key: (i) => (round === 0 ? `${n}/${i}` : `${n}.${round}/${i}`),
-      }),
-    );
+    const sampled = await rollOut(this.#engine, this.tokenizer, this.#draw(n, count), {
+      samples: config.group_size,
+      sampling: config.sampling,
+      seed: this.host.seed,
+      key: (i) => (round === 0 ? `${n}/${i}` : `${n}.${round}/${i}`),
+    });
     const seconds = (performance.now() - started) / 1000;
     const { overlong, sampling } = config;
     const ruled = scoreRollouts(sampled, this.#rewards);
@@ -354,8 +343,7 @@ class GrpoTrainer {
       'time/tokens_per_s': (made.new / (updated - started)) * 1000,
       'time/rss_bytes': process.memoryUsage.rss(),
     };
-    const validated = () => validationMetrics(this.policy, this.tokenizer, this.task, config, host.seed, n);
-    Object.assign(metrics, await this.#sampling(validated));
+    Object.assign(metrics, await validationMetrics(this.policy, this.tokenizer, this.task, config, host.seed, n));
     return {
       metrics,
       show: {

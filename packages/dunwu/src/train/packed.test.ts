@@ -9,21 +9,12 @@ import {
   tinyModel,
 } from '../model/testing/tiny.js';
 import { RolloutEngine } from '../rollout/engine.js';
-import { packedTensors, packSequences, segmentMask } from './packed.js';
+import { packedTensors, packSequences, segmentStarts } from './packed.js';
 
-describe('segmentMask', () => {
-  it('by hand: two sequences and padding', () => {
-    const mask = segmentMask(tensor([[0, 0, 1, 1, -1]], { dtype: 'int32' }));
-    expect(mask.shape).toEqual([1, 1, 5, 5]);
-    const open = mask.numbers().map((value) => (value === 0 ? 1 : 0));
-    expect(open).toEqual([
-      ...[1, 0, 0, 0, 0],
-      ...[1, 1, 0, 0, 0],
-      ...[0, 0, 1, 0, 0],
-      ...[0, 0, 1, 1, 0],
-      ...[0, 0, 0, 0, 1],
-    ]);
-    expect(mask.numbers().filter((value) => value !== 0)).toEqual(new Array(18).fill(Number.NEGATIVE_INFINITY));
+describe('segmentStarts', () => {
+  it('by hand: two sequences and padding; a row does not look at the one before', () => {
+    const segments = Int32Array.from([0, 0, 1, 1, -1, -1, 0, 0, 0, 0]);
+    expect([...segmentStarts(segments, 2, 5)]).toEqual([0, 0, 2, 2, 4, 0, 1, 1, 1, 1]);
   });
 });
 

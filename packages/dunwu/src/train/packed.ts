@@ -1,4 +1,4 @@
-import { full, type Tensor, tensor } from '@dunwu/torch';
+import { type Tensor, tensor } from '@dunwu/torch';
 
 /** Rows of sequences laid end to end, on the host; what data/packing.ts gives. Row-major, `time + 1` tokens a row. */
 export interface PackedRows {
@@ -12,13 +12,13 @@ export interface PackedRows {
   readonly positions: Int32Array;
 }
 
-/** The same as tensors: inputs [batch, time], targets [batch · time] (the next token), positions and mask. */
+/** The same as tensors: inputs [batch, time], targets [batch · time] (the next token), positions and starts. */
 export interface PackedTensors {
   readonly tokens: Tensor;
   readonly positions: Tensor;
   readonly targets: Tensor;
-  /** Additive [batch, 1, time, time]: causal, and every sequence sees itself only. */
-  readonly mask: Tensor;
+  /** int64 [batch, time]: where in its row each token's sequence begins, so that it sees itself only. */
+  readonly starts: Tensor;
   /** Bool [batch · time]: tokens whose prediction is asked for; not padding, not a sequence's last token. */
   readonly predicts: Tensor;
 }
@@ -31,26 +31,31 @@ export function packedTensors(rows: PackedRows, device = 'cpu'): PackedTensors {
   const positions = tensor(rows.positions, { shape: [batch, time + 1] })
     .narrow(1, 0, time)
     .to('int64');
+  const inputs = Int32Array.from({ length: batch * time }, (_, i) => {
+    const row = Math.floor(i / time);
+    return rows.segments[row * (time + 1) + (i % time)] as number;
+  });
   const onDevice = segments.narrow(1, 0, time).toDevice(device, 'int32');
   const next = segments.narrow(1, 1, time).toDevice(device, 'int32');
   return {
     tokens: wide.narrow(1, 0, time).contiguous().toDevice(device, 'int64'),
     positions: positions.toDevice(device, 'int64'),
     targets: wide.narrow(1, 1, time).reshape([-1]).toDevice(device, 'int64'),
-    mask: segmentMask(onDevice),
+    starts: tensor(segmentStarts(inputs, batch, time), { shape: [batch, time] }).toDevice(device, 'int64'),
     predicts: onDevice.ge(0).logicalAnd(onDevice.eq(next)).reshape([-1]),
   };
 }
 
-/** segments [batch, time] → additive [batch, 1, time, time]: 0 where query and key share a segment and key ≤ query. */
-export function segmentMask(segments: Tensor): Tensor {
-  const [batch, time] = segments.shape as [number, number];
-  const device = segments.device;
-  const same = segments.unsqueeze(2).eq(segments.unsqueeze(1));
-  const causal = full([time, time], 1, { device }).tril().to('bool');
-  return full([batch, time, time], 0, { dtype: 'float32', device })
-    .maskedFill(same.logicalAnd(causal).logicalNot(), Number.NEGATIVE_INFINITY)
-    .unsqueeze(1);
+/** segments [batch, time] → for each token the place in its row where its segment begins. */
+export function segmentStarts(segments: Int32Array, batch: number, time: number): Int32Array {
+  const starts = new Int32Array(batch * time);
+  for (let row = 0; row < batch; row++) {
+    for (let at = 1; at < time; at++) {
+      const place = row * time + at;
+      starts[place] = segments[place] === segments[place - 1] ? (starts[place - 1] as number) : at;
+    }
+  }
+  return starts;
 }
 
 /** A sequence to train on: `tokens`, of which those from `promptLength` on are the response. */

@@ -6,7 +6,7 @@ import type { Part } from '../reward/trace.js';
 import { RolloutEngine } from '../rollout/engine.js';
 import type { Problem } from '../task/problem.js';
 import { decodeResponse, renderPrompt } from '../text/template.js';
-import { makeTokenizer, SMALL_CORPUS } from '../text/testing/make-tokenizer.js';
+import { makeTokenizer, R1_DISTILL_TEMPLATE, SMALL_CORPUS } from '../text/testing/make-tokenizer.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { inGroups, rollOut, rolloutMetrics, rolloutTokens, type ScoredRollout, scoreRollouts } from './rollouts.js';
 
@@ -35,6 +35,27 @@ describe('rollOut', () => {
     sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 6 },
     seed: 4,
     key,
+  });
+
+  it('a temperature near 0 draws what 0 does, with log-probabilities that are numbers', async () => {
+    const at = (temperature: number) =>
+      rollOut(new RolloutEngine(model), tokenizer, PROBLEMS, {
+        ...plan(String),
+        sampling: { ...plan(String).sampling, temperature },
+      });
+    const greedy = await at(0);
+    for (const temperature of [1e-8, 1e-40]) {
+      const cold = await at(temperature);
+      expect(cold.map(({ sample }) => sample.tokens)).toEqual(greedy.map(({ sample }) => sample.tokens));
+      for (const { sample } of cold) for (const value of sample.logprobs) expect(value).toBeCloseTo(0, 6);
+    }
+  });
+
+  it("a thought that a checkpoint's template has begun is whole in the response", async () => {
+    const distilled = await makeTokenizer(SMALL_CORPUS, { vocab_size: 280, digits: 'single' }, R1_DISTILL_TEMPLATE);
+    const [one] = await rollOut(new RolloutEngine(model), distilled, PROBLEMS.slice(0, 1), plan(String));
+    expect(distilled.decode(one?.prompt ?? [])).toMatch(/<｜Assistant｜><think>\n$/);
+    expect(one?.response).toBe(`<think>\n${decodeResponse(distilled, one?.sample.tokens ?? [])}`);
   });
 
   it('problem by problem, each with its prompt, its tokens and their text', async () => {

@@ -15,7 +15,7 @@ export interface Rollout {
   readonly prompt: readonly number[];
   /** The response's tokens, their log-probabilities under the policy that sampled, and why it ended. */
   readonly sample: Sample;
-  /** The response as text: what rewards read. */
+  /** The response as text: what rewards read. A thought that the prompt has begun is whole in it. */
   readonly response: string;
 }
 
@@ -54,7 +54,7 @@ export async function rollOut(
     problem: problems[sample.prompt] as Problem,
     prompt: prompts[sample.prompt] as number[],
     sample,
-    response: decodeResponse(tokenizer, sample.tokens),
+    response: decodeResponse(tokenizer, sample.tokens, { prompt: prompts[sample.prompt] as number[] }),
   }));
 }
 

@@ -32,7 +32,7 @@ export const dialogueTrainingConfig = z.strictObject({
   gradient_accumulation: z.int().positive().default(1),
   /** What is learnt of a dialogue: the assistant's turns, its last turn only, or every token. */
   mask: z.enum(['assistant', 'last', 'all']).default('assistant'),
-  /** How a dialogue is written: our own template, or `chat`, the one in the model's tokenizer_config.json. */
+  /** How a dialogue is written: our own template, or `chat`, the one in the model's folder. */
   template: z.enum(['dunwu', 'chat']).default('dunwu'),
   optimizer: optimizerSchema,
   schedule: scheduleSchema.prefault({ kind: 'cosine' }),

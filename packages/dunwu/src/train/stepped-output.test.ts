@@ -60,3 +60,16 @@ it('without steps all of the reward is the outcome’s', () => {
     outcome: 2.5,
   });
 });
+
+it('a thought that the prompt has begun is text without tokens: steps end with the same characters', () => {
+  const whole = judged(merged, RESPONSE);
+  const tag = merged.special_id('think');
+  const begun: ScoredRollout = {
+    ...whole,
+    prompt: [1, tag],
+    sample: { ...whole.sample, tokens: whole.sample.tokens.slice(1) },
+  };
+  expect(whole.sample.tokens[0]).toBe(tag);
+  const ends = ({ steps }: { readonly steps: readonly { readonly end: number }[] }) => steps.map(({ end }) => end);
+  expect(ends(steppedOutput(begun, merged))).toEqual(ends(steppedOutput(whole, merged)).map((end) => end - 1));
+});

@@ -1,4 +1,5 @@
 import type { SteppedOutput } from '../objective/process-advantage.js';
+import { begunThought } from '../text/begun-thought.js';
 import { tokenOfTextEnd, tokenTextEnds } from '../text/token-offsets.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { ScoredRollout } from './rollouts.js';
@@ -10,15 +11,17 @@ import type { ScoredRollout } from './rollouts.js';
  * @throws Error when a step's span lies outside the response, or the tokenizer is not byte-level.
  */
 export function steppedOutput(rollout: ScoredRollout, tokenizer: Tokenizer): SteppedOutput {
-  const { sample, trace } = rollout;
+  const { prompt, sample, trace } = rollout;
   const given = trace.steps ?? [];
   const stepRules = new Set(given.map(({ rule }) => rule));
   const weights = new Map(trace.parts.map(({ name, weight }) => [name, weight]));
   const ends = given.length === 0 ? [] : tokenTextEnds(tokenizer, sample.tokens);
+  // What the prompt has begun of the thought is in the response's text, but no token of it.
+  const begun = begunThought(tokenizer, prompt).length;
   return {
     tokens: sample.tokens.length,
     steps: given.map(({ span, points, rule }) => ({
-      end: tokenOfTextEnd(ends, span[1]),
+      end: tokenOfTextEnd(ends, Math.max(0, span[1] - begun)),
       reward: (weights.get(rule) ?? 1) * points,
     })),
     outcome: trace.parts.reduce(

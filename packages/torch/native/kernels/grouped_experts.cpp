@@ -2,86 +2,17 @@
 // go through its SwiGLU as one matrix product, and every token sums its experts' outputs in a fixed order.
 // Nothing is dropped and nothing is padded; an expert without tokens costs nothing (DeepSeekMoE, arXiv 2401.06066).
 #include <ATen/ATen.h>
-#include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "checks.h"
-#include "math.h"
+#include "routing.h"
+#include "short_experts.h"
 #include "swiglu.h"
 
 namespace dunwu {
 namespace {
-
-/// Where each (token, choice) pair went: `position[n*K + k]` in expert-sorted order, `token[p]` back, `offset[e]` starts.
-struct Routing {
-  at::Tensor position;
-  at::Tensor token;
-  std::vector<int64_t> offset;
-};
-
-Routing sort_by_expert(const at::Tensor& indices, int64_t experts) {
-  const at::Tensor flat = indices.to(at::kCPU).contiguous();
-  const int64_t* chosen = flat.const_data_ptr<int64_t>();
-  const int64_t pairs = flat.numel();
-  const int64_t per_token = indices.size(1);
-  Routing routing;
-  routing.offset.assign(experts + 1, 0);
-  for (int64_t i = 0; i < pairs; ++i) {
-    TORCH_CHECK_INDEX(chosen[i] >= 0 && chosen[i] < experts, "grouped_experts: expert ", chosen[i], " of ", experts);
-    ++routing.offset[chosen[i] + 1];
-  }
-  for (int64_t e = 0; e < experts; ++e) routing.offset[e + 1] += routing.offset[e];
-  routing.position = at::empty({pairs}, at::kLong);
-  routing.token = at::empty({pairs}, at::kLong);
-  int64_t* position = routing.position.data_ptr<int64_t>();
-  int64_t* token = routing.token.data_ptr<int64_t>();
-  std::vector<int64_t> next(routing.offset.begin(), routing.offset.end() - 1);
-  for (int64_t i = 0; i < pairs; ++i) {
-    const int64_t p = next[chosen[i]]++;
-    position[i] = p;
-    token[p] = i / per_token;
-  }
-  if (!indices.is_cpu()) {
-    routing.position = routing.position.to(indices.device());
-    routing.token = routing.token.to(indices.device());
-  }
-  return routing;
-}
-
-/// out[n] = Σ_k weight[n, k] · rows[position[n, k]]; without weights a plain sum. In order of k: deterministic.
-at::Tensor combine(const at::Tensor& rows, const at::Tensor& position, const at::Tensor& weights, int64_t tokens, int64_t per_token) {
-  const int64_t width = rows.size(1);
-  if (!rows.is_cpu()) {
-    at::Tensor gathered = rows.index_select(0, position).view({tokens, per_token, width});
-    if (weights.defined()) gathered = gathered * weights.to(rows.scalar_type()).unsqueeze(-1);
-    return gathered.sum(1);
-  }
-  at::Tensor output = at::empty({tokens, width}, rows.options());
-  const int64_t* at_position = position.const_data_ptr<int64_t>();
-  const at::Tensor scale = weights.defined() ? weights.to(rows.scalar_type()).contiguous() : at::Tensor();
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, rows.scalar_type(), "grouped_experts_combine", [&] {
-    using acc_t = compute_t<scalar_t>;
-    const scalar_t* in = rows.const_data_ptr<scalar_t>();
-    const scalar_t* w = scale.defined() ? scale.const_data_ptr<scalar_t>() : nullptr;
-    scalar_t* out = output.data_ptr<scalar_t>();
-    at::parallel_for(0, tokens, 1 + 16384 / (width * per_token + 1), [&](int64_t begin, int64_t end) {
-      std::vector<acc_t> sum(width);
-      for (int64_t n = begin; n < end; ++n) {
-        std::fill(sum.begin(), sum.end(), acc_t(0));
-        for (int64_t k = 0; k < per_token; ++k) {
-          const scalar_t* row = in + at_position[n * per_token + k] * width;
-          const acc_t factor = w != nullptr ? static_cast<acc_t>(w[n * per_token + k]) : acc_t(1);
-          for (int64_t i = 0; i < width; ++i) sum[i] += factor * static_cast<acc_t>(row[i]);
-        }
-        scalar_t* o = out + n * width;
-        for (int64_t i = 0; i < width; ++i) o[i] = static_cast<scalar_t>(sum[i]);
-      }
-    });
-  });
-  return output;
-}
 
 struct GroupedExperts : torch::autograd::Function<GroupedExperts> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& indices,
@@ -167,7 +98,10 @@ at::Tensor grouped_experts(const at::Tensor& x, const at::Tensor& indices, const
   TORCH_CHECK(gate_up.dim() == 3 && gate_up.size(2) == x.size(1) && gate_up.size(1) % 2 == 0, "grouped_experts: gate_up must be [experts, 2 * inner, hidden], got ", gate_up.sizes());
   TORCH_CHECK(down.dim() == 3 && down.size(0) == gate_up.size(0) && down.size(1) == x.size(1) && down.size(2) * 2 == gate_up.size(1), "grouped_experts: down must be [experts, hidden, inner], got ", down.sizes());
   check_same_device("grouped_experts", x, {indices, weights, gate_up, down});
-  return GroupedExperts::apply(x.contiguous(), indices.contiguous(), weights, gate_up.contiguous(), down.contiguous());
+  if (takes_short_experts(x, gate_up, down)) return short_experts(x.contiguous(), indices.contiguous(), weights, gate_up.contiguous(), down.contiguous());
+  // Weights of a longer type are rounded; their gradients come back in their own.
+  const at::Tensor up = gate_up.to(x.scalar_type()).contiguous(), to = down.to(x.scalar_type()).contiguous();
+  return GroupedExperts::apply(x.contiguous(), indices.contiguous(), weights, up, to);
 }
 
 }  // namespace

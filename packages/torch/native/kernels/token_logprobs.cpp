@@ -14,6 +14,7 @@ namespace {
 
 /// Logits of one chunk in float32 (float64 for float64): [rows, vocabulary], divided by the temperature.
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double inverse_temperature) {
+  // The weight is of hidden's type here: callers round it once for all chunks.
   at::Tensor logits = at::mm(hidden, weight.t());
   if (logits.scalar_type() != at::kDouble) logits = logits.to(at::kFloat);
   if (inverse_temperature != 1.0) logits.mul_(inverse_temperature);
@@ -75,16 +76,25 @@ void gradient_rows(at::Tensor& logits, const at::Tensor& targets, const at::Tens
   });
 }
 
+/// into += a · b; a sum over chunks in a long type is not rounded to the products' short one.
+void add_product(at::Tensor& into, const at::Tensor& a, const at::Tensor& b) {
+  if (into.scalar_type() == a.scalar_type())
+    into.addmm_(a, b);
+  else
+    into.add_(at::mm(a, b));
+}
+
 struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                                                 const at::Tensor& targets, double temperature, int64_t chunk) {
     const int64_t rows = hidden.size(0);
+    const at::Tensor rounded = weight.to(hidden.scalar_type());
     const auto type = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     at::Tensor logprobs = at::empty({rows}, hidden.options().dtype(type));
     at::Tensor entropies = at::empty({rows}, hidden.options().dtype(type));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
-      const at::Tensor logits = chunk_logits(hidden.narrow(0, begin, count), weight, 1.0 / temperature);
+      const at::Tensor logits = chunk_logits(hidden.narrow(0, begin, count), rounded, 1.0 / temperature);
       read_rows(logits, targets.narrow(0, begin, count), logprobs.narrow(0, begin, count), entropies.narrow(0, begin, count));
     }
     context->save_for_backward({hidden, weight, targets});
@@ -102,17 +112,18 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
     const int64_t chunk = context->saved_data["chunk"].toInt();
     const int64_t rows = hidden.size(0);
     const at::Tensor gradients = grads[0].contiguous();
+    const at::Tensor rounded = weight.to(hidden.scalar_type());
     at::Tensor d_hidden = at::empty_like(hidden);
     at::Tensor d_weight = at::zeros_like(weight);
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
-      at::Tensor logits = chunk_logits(h, weight, inverse_temperature);
+      at::Tensor logits = chunk_logits(h, rounded, inverse_temperature);
       gradient_rows(logits, targets.narrow(0, begin, count), gradients.narrow(0, begin, count), inverse_temperature);
       const at::Tensor d_logits = logits.to(hidden.scalar_type());
       at::Tensor into = d_hidden.narrow(0, begin, count);
-      at::mm_out(into, d_logits, weight);
-      d_weight.addmm_(d_logits.t(), h);
+      at::mm_out(into, d_logits, rounded);
+      add_product(d_weight, d_logits.t(), h);
     }
     return {d_hidden, d_weight, at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -138,12 +149,13 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const at::Tensor& reference_hidden, const at::Tensor& reference_weight, double temperature, int64_t chunk) {
     const int64_t rows = hidden.size(0);
+    const at::Tensor rounded = weight.to(hidden.scalar_type()), reference_rounded = reference_weight.to(reference_hidden.scalar_type());
     const auto type = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     at::Tensor divergence = at::empty({rows}, hidden.options().dtype(type));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
-      const at::Tensor log_p = at::log_softmax(chunk_logits(hidden.narrow(0, begin, count), weight, 1.0 / temperature), -1);
-      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_weight, 1.0 / temperature), -1);
+      const at::Tensor log_p = at::log_softmax(chunk_logits(hidden.narrow(0, begin, count), rounded, 1.0 / temperature), -1);
+      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_rounded, 1.0 / temperature), -1);
       divergence.narrow(0, begin, count).copy_((log_p.exp() * (log_p - log_q)).sum(1));
     }
     context->save_for_backward({hidden, weight, reference_hidden, reference_weight, divergence});
@@ -159,19 +171,20 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
     const double inverse_temperature = 1.0 / context->saved_data["temperature"].toDouble();
     const int64_t chunk = context->saved_data["chunk"].toInt();
     const int64_t rows = hidden.size(0);
+    const at::Tensor rounded = weight.to(hidden.scalar_type()), reference_rounded = reference_weight.to(reference_hidden.scalar_type());
     at::Tensor d_hidden = at::empty_like(hidden);
     at::Tensor d_weight = at::zeros_like(weight);
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
-      const at::Tensor log_p = at::log_softmax(chunk_logits(h, weight, inverse_temperature), -1);
-      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_weight, inverse_temperature), -1);
+      const at::Tensor log_p = at::log_softmax(chunk_logits(h, rounded, inverse_temperature), -1);
+      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_rounded, inverse_temperature), -1);
       // d KL / d z_j = p_j (log p_j − log q_j − KL)
       const at::Tensor inner = log_p - log_q - divergence.narrow(0, begin, count).unsqueeze(1);
       const at::Tensor d_logits = (log_p.exp() * inner * (grads[0].narrow(0, begin, count) * inverse_temperature).unsqueeze(1)).to(hidden.scalar_type());
       at::Tensor into = d_hidden.narrow(0, begin, count);
-      at::mm_out(into, d_logits, weight);
-      d_weight.addmm_(d_logits.t(), h);
+      at::mm_out(into, d_logits, rounded);
+      add_product(d_weight, d_logits.t(), h);
     }
     return {d_hidden, d_weight, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { makeTinyFolder } from '../../cli/testing/tiny-folder.js';
 import { runStages } from '../testing/stage-run.js';
 import { schema } from './eval.schema.js';
 
@@ -50,6 +51,24 @@ stages:
     plain.readability,
     plain.mean_length,
   ]);
+});
+
+test("a checkpoint's responses end where its generation_config.json says", async () => {
+  const folder = path.join(root, 'checkpoint');
+  await makeTinyFolder(folder);
+  const every = Array.from({ length: 300 }, (_, id) => id);
+  writeFileSync(path.join(folder, 'generation_config.json'), JSON.stringify({ eos_token_id: every }));
+  const { stages } = await runStages(
+    `name: stops
+seed: 2
+task: { type: equation }
+stages:
+  - { name: base, kind: checkpoint, path: ${folder} }
+  - { name: measured, kind: eval, model: base, n: 3, samples: 0, max_tokens: 5 }
+`,
+    path.join(root, 'stops'),
+  );
+  expect(stages[1]?.eval?.mean_length).toBe(1);
 });
 
 test('keys of general: defaults, and unknown ones refused', () => {

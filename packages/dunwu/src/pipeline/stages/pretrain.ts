@@ -5,6 +5,7 @@ import { Loader } from '../../data/loader.js';
 import { createSource } from '../../data/source.js';
 import { saveModel } from '../../model/checkpoint.js';
 import { createTask } from '../../task/registry.js';
+import { CHAT_TEMPLATE_FILE } from '../../text/chat-template.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { pretrain } from '../../train/pretrain.js';
 import { useCompute } from '../compute.js';
@@ -57,7 +58,7 @@ function memoryNote(): Note {
 
 /** A model folder carries its tokenizer, so that it is complete on its own. */
 export function copyTokenizer(from: string, to: string): void {
-  for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', CHAT_TEMPLATE_FILE]) {
     if (existsSync(join(from, name))) cpSync(join(from, name), join(to, name));
   }
 }

@@ -1,0 +1,144 @@
+import { keep, noGrad, op, scope, type Tensor, tensor } from '@dunwu/torch';
+import type { CausalModel } from './causal-model.js';
+import { computeType } from './compute-type.js';
+import { isDeepseek, type ModelConfig } from './config.js';
+import type { PagedCache } from './paged-cache.js';
+import { attentionScale } from './rope.js';
+
+/** What weights are read as while decoding: bfloat16 halves what a step reads of memory. */
+export type DecoderType = 'float32' | 'bfloat16';
+
+/** Tokens to compute; a column each. */
+export interface DecoderStep {
+  readonly tokens: BigInt64Array;
+  /** How many tokens the column's sequence has up to this one, it included. */
+  readonly lengths: BigInt64Array;
+  /** Which row of `pages` the column's sequence is. */
+  readonly sequences: BigInt64Array;
+  /** Where each sequence's entries lie in the cache, page after page: [sequences, pagesEach]. */
+  readonly pages: Int32Array;
+  readonly pagesEach: number;
+  /** Columns whose logits are wanted. */
+  readonly wanted: BigInt64Array;
+}
+
+/** Tensors that are vectors or small: they stay in float32. */
+const EXACT = /(norm|bias|router)$/;
+
+/**
+ * Decodes with the weights of a model as they are now: a whole step, all layers and the head, in one call. The same function
+ * as {@link CausalModel.step}, which is its reference. In float32 a sequence's logits do not depend on what else is in the
+ * batch, nor on the number of threads, bit for bit.
+ *
+ * With float32 weights nothing is copied: a later update of the weights is seen. In bfloat16 the weights are copied when the
+ * decoder is made, and so, in either type, are matrices that have adapters beside them: W + scale · B A.
+ */
+export class Decoder {
+  readonly #model: CausalModel;
+  readonly #number: number;
+  readonly #copies: Tensor[] = [];
+
+  /** @param dtype default as the model computes */
+  constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
+    this.#model = model;
+    const names: string[] = [];
+    const tensors: Tensor[] = [];
+    this.#number = scope(() =>
+      noGrad(() => {
+        for (const [name, tensor] of Object.entries(model.decoderParts())) {
+          if (tensor === null) continue;
+          names.push(name);
+          const wanted = EXACT.test(name) ? 'float32' : dtype;
+          if (tensor.dtype === wanted && tensor.isContiguous) {
+            tensors.push(tensor);
+            continue;
+          }
+          const copy = keep(tensor.to(wanted).contiguous());
+          this.#copies.push(copy);
+          tensors.push(copy);
+        }
+        // Matrix units take inputs in pairs.
+        const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
+        const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
+        // Here, while matrices that were made for it (with adapters merged in) are there: it keeps hold of them.
+        return create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
+      }),
+    );
+  }
+
+  /**
+   * Computes some tokens: the next one of each of many sequences, or several neighbours of one, or both. Their entries go into
+   * the cache, and each token sees its own sequence's entries up to itself.
+   * @returns logits float32 [wanted, vocabulary]
+   * @throws Error when a token, a length or a page is beyond the model or the cache
+   */
+  step({ tokens, lengths, sequences, pages, pagesEach, wanted }: DecoderStep, cache: PagedCache): Tensor {
+    const [cosine, sine] = this.#model.rotary;
+    return scope(() =>
+      step(
+        this.#number,
+        tensor(tokens),
+        tensor(lengths),
+        tensor(sequences),
+        tensor(pages, { shape: [pages.length / pagesEach, pagesEach] }),
+        tensor(wanted),
+        cosine,
+        sine,
+        cache.layers,
+      ),
+    ) as Tensor;
+  }
+
+  dispose(): void {
+    free(this.#number);
+    for (const copy of this.#copies.splice(0)) copy.dispose();
+  }
+}
+
+const create = op('dunwu::decoder_create');
+const step = op('dunwu::decoder_step');
+const free = op('dunwu::decoder_free');
+
+/** Numbers of a model that decoder.cpp asks for. */
+function decoderSettings(config: ModelConfig): Record<string, number> {
+  const common = {
+    layers: config.num_hidden_layers,
+    hidden: config.hidden_size,
+    eps: config.rms_norm_eps,
+    heads: config.num_attention_heads,
+  };
+  if (!isDeepseek(config)) {
+    return {
+      ...common,
+      latent: 0,
+      scale: config.head_dim ** -0.5,
+      rope_interleaved: 0,
+      rope_width: config.head_dim,
+      groups: config.num_key_value_heads,
+      head_width: config.head_dim,
+      experts: 0,
+    };
+  }
+  const greedy = config.topk_method === 'greedy';
+  return {
+    ...common,
+    latent: 1,
+    scale: attentionScale(config),
+    rope_interleaved: config.rope_interleave ? 1 : 0,
+    rope_width: config.qk_rope_head_dim,
+    nope_width: config.qk_nope_head_dim,
+    rank: config.kv_lora_rank,
+    value_width: config.v_head_dim,
+    experts: config.n_routed_experts,
+    top_k: config.num_experts_per_tok,
+    expert_groups: greedy ? 1 : config.n_group,
+    open_groups: greedy ? 1 : config.topk_group,
+    normalise_weights: config.norm_topk_prob ? 1 : 0,
+    routed_scale: config.routed_scaling_factor,
+    expert_width: config.moe_intermediate_size,
+  };
+}
+
+function ownType(model: CausalModel): DecoderType {
+  return model.headWeight.dtype === 'bfloat16' ? 'bfloat16' : computeType();
+}

@@ -1,0 +1,161 @@
+import { itemSize, keep, noGrad, op, scope, type Tensor, tensor, zeros } from '@dunwu/torch';
+import { isDeepseek, type ModelConfig } from './config.js';
+import type { TokenCache } from './token-cache.js';
+
+/** Tokens of a page (kPageTokens in native/kernels/paged_attention.h). */
+export const PAGE_TOKENS = 16;
+
+/** Vectors of the decoder read whole blocks of so many numbers. */
+const BLOCK = 16;
+
+/** How the numbers of one token and layer lie in a page: `parts` blocks of `width` numbers, each padded to `padded`. */
+interface EntryLayout {
+  readonly parts: number;
+  readonly width: number;
+  readonly padded: number;
+}
+
+function entryLayout(config: ModelConfig): EntryLayout {
+  const pad = (width: number): number => Math.ceil(width / BLOCK) * BLOCK;
+  if (isDeepseek(config)) {
+    const width = config.kv_lora_rank + config.qk_rope_head_dim;
+    return { parts: 1, width, padded: pad(width) };
+  }
+  return { parts: 2 * config.num_key_value_heads, width: config.head_dim, padded: pad(config.head_dim) };
+}
+
+/** Bytes of a page, over all layers. */
+export function pageBytes(config: ModelConfig): number {
+  const { parts, padded } = entryLayout(config);
+  return config.num_hidden_layers * PAGE_TOKENS * parts * padded * itemSize.float32;
+}
+
+/** Pages that `tokens` tokens need. */
+export function pagesFor(tokens: number): number {
+  return Math.ceil(tokens / PAGE_TOKENS);
+}
+
+/**
+ * What decoding remembers of the tokens before, in pages of {@link PAGE_TOKENS} tokens (vLLM, arXiv 2309.06180, §4): sequences
+ * take pages as they grow and give them back as they end, and those that begin alike share the pages of their beginning. Memory is
+ * taken as it is needed, up to `maxPages`.
+ */
+export class PagedCache {
+  readonly maxPages: number;
+  readonly #layout: EntryLayout;
+  #layers: Tensor[];
+  #pages: number;
+  /** How many sequences use each page. */
+  readonly #users: number[] = [];
+  readonly #free: number[] = [];
+
+  constructor(config: ModelConfig, maxPages: number) {
+    this.maxPages = maxPages;
+    this.#layout = entryLayout(config);
+    this.#pages = Math.min(maxPages, FIRST_PAGES);
+    this.#layers = Array.from({ length: config.num_hidden_layers }, () => this.#room(this.#pages));
+    this.#grown(0);
+  }
+
+  #room(pages: number): Tensor {
+    const { parts, padded } = this.#layout;
+    // Zeros: what pads an entry is read, and must not be NaN.
+    return scope(() => keep(zeros([pages, PAGE_TOKENS, parts * padded])));
+  }
+
+  #grown(from: number): void {
+    for (let page = this.#pages - 1; page >= from; page--) {
+      this.#users[page] = 0;
+      this.#free.push(page);
+    }
+  }
+
+  /** One tensor a layer, float32 [pages, PAGE_TOKENS, numbers of an entry]. Valid until the next {@link take}. */
+  get layers(): readonly Tensor[] {
+    return this.#layers;
+  }
+
+  /** Pages that sequences have. */
+  get used(): number {
+    return this.#pages - this.#free.length;
+  }
+
+  /** Bytes held, used or not. */
+  get bytes(): number {
+    return this.#layers.reduce((sum, layer) => sum + layer.numel * itemSize[layer.dtype], 0);
+  }
+
+  /** A page for one sequence. @throws Error when all maxPages are in use: reserve before. */
+  take(): number {
+    if (this.#free.length === 0) this.#grow();
+    const page = this.#free.pop() as number;
+    this.#users[page] = 1;
+    return page;
+  }
+
+  #grow(): void {
+    const before = this.#pages;
+    if (before >= this.maxPages) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
+    this.#pages = Math.min(this.maxPages, 2 * before);
+    this.#layers = this.#layers.map((layer) => {
+      const larger = this.#room(this.#pages);
+      scope(() => noGrad(() => larger.narrow(0, 0, before).copy_(layer)));
+      layer.dispose();
+      return larger;
+    });
+    this.#grown(before);
+  }
+
+  /** One more sequence uses the page. */
+  share(page: number): void {
+    this.#users[page] = (this.#users[page] ?? 0) + 1;
+  }
+
+  /** One sequence fewer uses the page; free when it was the last. */
+  release(page: number): void {
+    const left = (this.#users[page] ?? 0) - 1;
+    if (left < 0) throw new Error(`page ${page} is given back more often than it was taken`);
+    this.#users[page] = left;
+    if (left === 0) this.#free.push(page);
+  }
+
+  /** Copies whole pages, all layers. */
+  copy(from: readonly number[], to: readonly number[]): void {
+    if (from.length === 0) return;
+    scope(() =>
+      noGrad(() => {
+        const source = tensor(BigInt64Array.from(from, BigInt));
+        const target = tensor(BigInt64Array.from(to, BigInt));
+        for (const layer of this.#layers) indexCopy(layer, 0, target, layer.indexSelect(0, source));
+      }),
+    );
+  }
+
+  /**
+   * Takes over entries that a prefill left in a plain cache.
+   * @param rows where each token is there: row · its capacity + position
+   * @param slots where it goes: page · PAGE_TOKENS + place in the page
+   */
+  write(plain: TokenCache, rows: readonly number[], slots: readonly number[]): void {
+    const { parts, width, padded } = this.#layout;
+    scope(() =>
+      noGrad(() => {
+        const source = tensor(BigInt64Array.from(rows, BigInt));
+        const target = tensor(BigInt64Array.from(slots, BigInt));
+        this.#layers.forEach((layer, i) => {
+          const entries = plain.read(i, plain.capacity).reshape([-1, parts, width]).indexSelect(0, source);
+          indexCopy(layer.view([-1, parts, padded]).narrow(2, 0, width), 0, target, entries);
+        });
+      }),
+    );
+  }
+
+  dispose(): void {
+    for (const layer of this.#layers) layer.dispose();
+  }
+}
+
+/** A cache begins with so many pages, and doubles. */
+const FIRST_PAGES = 64;
+
+const indexCopy = op('aten::index_copy_');

@@ -1,0 +1,218 @@
+// Causal attention within segments as operators, the operands as the projections give them: no copy, no concatenation, and one
+// gradient for each operand.
+#include "attention.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "checks.h"
+#include "math.h"
+
+namespace dunwu {
+namespace {
+
+template <typename T>
+AttentionOperands<T> latent_operands(T* query, T* kv, T* key, const AttentionShape& shape) {
+  const int64_t width = shape.key + shape.value;
+  return {query, shape.heads * shape.query, shape.query, kv, shape.heads * width, width, key, shape.shared, kv + shape.key, shape.heads * width, width};
+}
+
+template <typename T>
+AttentionOperands<T> grouped_operands(T* qkv, const AttentionShape& shape) {
+  const int64_t width = shape.query, row = (shape.heads + 2 * shape.groups) * width;
+  return {qkv, row, width, qkv + shape.heads * width, row, width, nullptr, 0, qkv + (shape.heads + shape.groups) * width, row, width};
+}
+
+const int32_t* starts_of(const at::Tensor& starts) { return starts.numel() == 0 ? nullptr : starts.const_data_ptr<int32_t>(); }
+
+/// Shape ↔ what autograd can keep.
+std::vector<int64_t> integers(const AttentionShape& s) { return {s.batch, s.time, s.heads, s.groups, s.query, s.key, s.shared, s.value}; }
+AttentionShape shape_of(const std::vector<int64_t>& i, double scale) { return {i[0], i[1], i[2], i[3], i[4], i[5], i[6], i[7], scale}; }
+
+struct LatentAttention : torch::autograd::Function<LatentAttention> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const at::Tensor& starts,
+                            std::vector<int64_t> sizes, double scale) {
+    const AttentionShape shape = shape_of(sizes, scale);
+    const at::Tensor output = at::empty({query.size(0), shape.heads * shape.value}, query.options());
+    const at::Tensor log_sum = at::empty({query.size(0), shape.heads}, query.options().dtype(query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, query.scalar_type(), "latent_attention", [&] {
+      using acc_t = compute_t<scalar_t>;
+      attention_forward<scalar_t, acc_t>(shape, latent_operands(query.const_data_ptr<scalar_t>(), kv.const_data_ptr<scalar_t>(), key.const_data_ptr<scalar_t>(), shape),
+                                         starts_of(starts), output.data_ptr<scalar_t>(), log_sum.data_ptr<acc_t>());
+    });
+    context->save_for_backward({query, kv, key, starts, output, log_sum});
+    context->saved_data["sizes"] = sizes;
+    context->saved_data["scale"] = scale;
+    return output;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::latent_attention");
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &query = saved[0], &kv = saved[1], &key = saved[2], &starts = saved[3], &output = saved[4], &log_sum = saved[5];
+    const AttentionShape shape = shape_of(context->saved_data["sizes"].toIntVector(), context->saved_data["scale"].toDouble());
+    const at::Tensor gradient = grads[0].contiguous();
+    const at::Tensor d_query = at::empty_like(query), d_kv = at::empty_like(kv), d_key = at::empty_like(key);
+    const int64_t rows = query.size(0);
+    const at::Tensor by_head = at::empty({shape.heads, rows, shape.shared}, log_sum.options());
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, query.scalar_type(), "latent_attention_backward", [&] {
+      using acc_t = compute_t<scalar_t>;
+      const acc_t* part = by_head.data_ptr<acc_t>();
+      attention_backward<scalar_t, acc_t>(shape, latent_operands(query.const_data_ptr<scalar_t>(), kv.const_data_ptr<scalar_t>(), key.const_data_ptr<scalar_t>(), shape),
+                                          starts_of(starts), output.const_data_ptr<scalar_t>(), log_sum.const_data_ptr<acc_t>(), gradient.const_data_ptr<scalar_t>(),
+                                          latent_operands(d_query.data_ptr<scalar_t>(), d_kv.data_ptr<scalar_t>(), d_key.data_ptr<scalar_t>(), shape),
+                                          by_head.data_ptr<acc_t>());
+      // Over heads in order: the same sum for any schedule.
+      scalar_t* out = d_key.data_ptr<scalar_t>();
+      const int64_t numbers = rows * shape.shared;
+      at::parallel_for(0, numbers, 16384, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          acc_t sum = 0;
+          for (int64_t h = 0; h < shape.heads; ++h) sum += part[h * numbers + i];
+          out[i] = static_cast<scalar_t>(sum);
+        }
+      });
+    });
+    return {d_query, d_kv, d_key, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+struct GroupedAttention : torch::autograd::Function<GroupedAttention> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& qkv, const at::Tensor& starts, std::vector<int64_t> sizes, double scale) {
+    const AttentionShape shape = shape_of(sizes, scale);
+    const at::Tensor output = at::empty({qkv.size(0), shape.heads * shape.value}, qkv.options());
+    const at::Tensor log_sum = at::empty({qkv.size(0), shape.heads}, qkv.options().dtype(qkv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, qkv.scalar_type(), "grouped_attention", [&] {
+      using acc_t = compute_t<scalar_t>;
+      attention_forward<scalar_t, acc_t>(shape, grouped_operands(qkv.const_data_ptr<scalar_t>(), shape), starts_of(starts), output.data_ptr<scalar_t>(), log_sum.data_ptr<acc_t>());
+    });
+    context->save_for_backward({qkv, starts, output, log_sum});
+    context->saved_data["sizes"] = sizes;
+    context->saved_data["scale"] = scale;
+    return output;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::grouped_attention");
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &qkv = saved[0], &starts = saved[1], &output = saved[2], &log_sum = saved[3];
+    const AttentionShape shape = shape_of(context->saved_data["sizes"].toIntVector(), context->saved_data["scale"].toDouble());
+    const at::Tensor gradient = grads[0].contiguous();
+    const at::Tensor d_qkv = at::empty_like(qkv);
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, qkv.scalar_type(), "grouped_attention_backward", [&] {
+      using acc_t = compute_t<scalar_t>;
+      attention_backward<scalar_t, acc_t>(shape, grouped_operands(qkv.const_data_ptr<scalar_t>(), shape), starts_of(starts), output.const_data_ptr<scalar_t>(),
+                                          log_sum.const_data_ptr<acc_t>(), gradient.const_data_ptr<scalar_t>(), grouped_operands(d_qkv.data_ptr<scalar_t>(), shape), nullptr);
+    });
+    return {d_qkv, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+/// The same through libtorch's own attention, for other devices. query [rows, heads, ·], key and value [rows, groups, ·]
+at::Tensor composed(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& starts, const AttentionShape& shape) {
+  const auto by_head = [&](const at::Tensor& x) { return x.view({shape.batch, shape.time, x.size(1), x.size(2)}).transpose(1, 2); };
+  const auto every = [&](const at::Tensor& x) { return shape.groups == shape.heads ? x : x.repeat_interleave(shape.heads / shape.groups, 1); };
+  std::optional<at::Tensor> mask;
+  if (starts.numel() > 0) {
+    const at::Tensor place = at::arange(shape.time, starts.options());
+    mask = place.unsqueeze(0).le(place.unsqueeze(1)).logical_and(place.ge(starts.view({shape.batch, 1, shape.time, 1})));
+  }
+  return at::scaled_dot_product_attention(by_head(query), by_head(every(key)), by_head(every(value)), mask, 0.0, !mask.has_value(), shape.scale)
+      .transpose(1, 2)
+      .reshape({query.size(0), shape.heads * shape.value});
+}
+
+at::Tensor latent_composed(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const at::Tensor& starts, const AttentionShape& shape) {
+  const at::Tensor keys = at::cat({kv.narrow(2, 0, shape.key), key.unsqueeze(1).expand({key.size(0), shape.heads, shape.shared})}, 2);
+  return composed(query, keys, kv.narrow(2, shape.key, shape.value), starts, shape);
+}
+
+at::Tensor grouped_composed(const at::Tensor& qkv, const at::Tensor& starts, const AttentionShape& shape) {
+  return composed(qkv.narrow(1, 0, shape.heads), qkv.narrow(1, shape.heads, shape.groups), qkv.narrow(1, shape.heads + shape.groups, shape.groups), starts, shape);
+}
+
+/// Batch entries of `time` rows.
+int64_t entries(const char* name, const char* operand, const at::Tensor& x, int64_t time) {
+  TORCH_CHECK(time > 0 && x.size(0) % time == 0, name, ": ", operand, " must hold whole batch entries of time = ", time, " rows, got ", x.sizes());
+  return x.size(0) / time;
+}
+
+/// starts as int32 [rows], or empty; on the CPU each must lie in 0..its own place.
+at::Tensor checked_starts(const char* name, const std::optional<at::Tensor>& given, const at::Tensor& operand, int64_t time) {
+  if (!given.has_value() || !given->defined()) return at::empty({0}, operand.options().dtype(at::kInt));
+  const at::Tensor& starts = *given;
+  const int64_t rows = operand.size(0);
+  TORCH_CHECK(starts.scalar_type() == at::kInt || starts.scalar_type() == at::kLong, name, ": starts must be int32 or int64, got ", starts.scalar_type());
+  TORCH_CHECK(starts.numel() == 0 || starts.numel() == rows, name, ": starts must be empty or hold one number for each of ", rows, " rows, got ", starts.sizes());
+  check_same_device(name, operand, {starts});
+  const at::Tensor flat = starts.reshape({-1}).to(at::kInt).contiguous();
+  if (flat.is_cpu()) {
+    const int32_t* first = flat.const_data_ptr<int32_t>();
+    for (int64_t i = 0; i < flat.numel(); ++i)
+      TORCH_CHECK(first[i] >= 0 && first[i] <= i % time, name, ": starts[", i, "] is ", first[i], ", but token ", i % time, " of a row can see 0 to ", i % time);
+  }
+  return flat;
+}
+
+AttentionShape latent_shape(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, int64_t time, double scale) {
+  TORCH_CHECK(query.dim() == 3 && kv.dim() == 3 && key.dim() == 2 && kv.size(0) == query.size(0) && key.size(0) == query.size(0) && kv.size(1) == query.size(1) &&
+                  key.size(1) <= query.size(2) && kv.size(2) + key.size(1) > query.size(2),
+              "latent_attention: query must be [rows, heads, nope + rope], kv [rows, heads, nope + v], key [rows, rope], got ", query.sizes(), ", ", kv.sizes(), " and ", key.sizes());
+  TORCH_CHECK(kv.scalar_type() == query.scalar_type() && key.scalar_type() == query.scalar_type(), "latent_attention: query, kv and key must be of one type, got ",
+              query.scalar_type(), ", ", kv.scalar_type(), " and ", key.scalar_type());
+  check_same_device("latent_attention", query, {kv, key});
+  const int64_t nope = query.size(2) - key.size(1);
+  return {entries("latent_attention", "query", query, time), time, query.size(1), query.size(1), query.size(2), nope, key.size(1), kv.size(2) - nope, scale};
+}
+
+at::Tensor latent_attention(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
+  const AttentionShape shape = latent_shape(query, kv, key, time, scale);
+  const at::Tensor first = checked_starts("latent_attention", starts, query, time);
+  if (!query.is_cpu()) return latent_composed(query, kv, key, first, shape);
+  return LatentAttention::apply(query.contiguous(), kv.contiguous(), key.contiguous(), first, integers(shape), scale);
+}
+
+at::Tensor latent_attention_composed(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
+  const AttentionShape shape = latent_shape(query, kv, key, time, scale);
+  return latent_composed(query, kv, key, checked_starts("latent_attention", starts, query, time), shape);
+}
+
+AttentionShape grouped_shape(const at::Tensor& qkv, int64_t heads, int64_t groups, int64_t time, double scale) {
+  TORCH_CHECK(heads > 0 && groups > 0 && heads % groups == 0, "grouped_attention: heads must be a multiple of groups, got ", heads, " and ", groups);
+  TORCH_CHECK(qkv.dim() == 3 && qkv.size(1) == heads + 2 * groups && qkv.size(2) > 0, "grouped_attention: qkv must be [rows, heads + 2 * groups, width], got ", qkv.sizes(), " for ",
+              heads, " heads and ", groups, " groups");
+  return {entries("grouped_attention", "qkv", qkv, time), time, heads, groups, qkv.size(2), qkv.size(2), 0, qkv.size(2), scale};
+}
+
+at::Tensor grouped_attention(const at::Tensor& qkv, int64_t heads, int64_t groups, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
+  const AttentionShape shape = grouped_shape(qkv, heads, groups, time, scale);
+  const at::Tensor first = checked_starts("grouped_attention", starts, qkv, time);
+  if (!qkv.is_cpu()) return grouped_composed(qkv, first, shape);
+  return GroupedAttention::apply(qkv.contiguous(), first, integers(shape), scale);
+}
+
+at::Tensor grouped_attention_composed(const at::Tensor& qkv, int64_t heads, int64_t groups, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
+  const AttentionShape shape = grouped_shape(qkv, heads, groups, time, scale);
+  return grouped_composed(qkv, checked_starts("grouped_attention", starts, qkv, time), shape);
+}
+
+}  // namespace
+
+// The `_composed` ones are what other devices than the CPU run; they have names so that a test without one can run them.
+TORCH_LIBRARY_FRAGMENT(dunwu, m) {
+  m.def("latent_attention(Tensor query, Tensor kv, Tensor key, Tensor? starts, int time, float scale) -> Tensor");
+  m.def("latent_attention_composed(Tensor query, Tensor kv, Tensor key, Tensor? starts, int time, float scale) -> Tensor");
+  m.def("grouped_attention(Tensor qkv, int heads, int groups, Tensor? starts, int time, float scale) -> Tensor");
+  m.def("grouped_attention_composed(Tensor qkv, int heads, int groups, Tensor? starts, int time, float scale) -> Tensor");
+}
+TORCH_LIBRARY_IMPL(dunwu, CompositeImplicitAutograd, m) {
+  m.impl("latent_attention", latent_attention);
+  m.impl("latent_attention_composed", latent_attention_composed);
+  m.impl("grouped_attention", grouped_attention);
+  m.impl("grouped_attention_composed", grouped_attention_composed);
+}
+
+}  // namespace dunwu

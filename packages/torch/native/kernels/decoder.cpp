@@ -1,0 +1,783 @@
+// A whole step of a language model in one call: some tokens, of one sequence or of many, through all layers, to logits. What
+// a step needs of the tokens before lies in pages (as vLLM keeps them: Kwon et al. 2023, arXiv 2309.06180).
+//
+// Layers of two kinds of attention: multi-head latent attention with the up-projections absorbed (DeepSeek-V2, arXiv
+// 2405.04434 §2.1.2) and grouped-query attention; and of two kinds of feed-forward blocks: dense SwiGLU and a mixture of
+// experts (DeepSeek-V3, arXiv 2412.19437 §2.1.2). The same function as the model's `step` in plain operators.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "columns.h"
+#include "math.h"
+#include "packed_columns.h"
+#include "paged_attention.h"
+#include "team.h"
+
+namespace dunwu {
+namespace {
+
+/// What the model is made of, by name: `layers.0.kv_b` and so on.
+struct Parts {
+  std::unordered_map<std::string, at::Tensor> tensors;
+  std::unordered_map<std::string, double> settings;
+
+  at::Tensor tensor(const std::string& name) const {
+    const auto found = tensors.find(name);
+    TORCH_CHECK(found != tensors.end(), "decoder: there is no tensor ", name);
+    return found->second;
+  }
+  bool has(const std::string& name) const { return tensors.count(name) > 0; }
+  double setting(const std::string& name) const {
+    const auto found = settings.find(name);
+    TORCH_CHECK(found != settings.end(), "decoder: there is no setting ", name);
+    return found->second;
+  }
+  int64_t whole(const std::string& name) const { return static_cast<int64_t>(setting(name)); }
+};
+
+template <typename W>
+Matrix<W> matrix(const at::Tensor& weight) {
+  const at::Tensor flat = weight.dim() == 2 ? weight : weight.reshape({-1, weight.size(-1)});
+  return {flat.const_data_ptr<W>(), flat.size(0), flat.size(1), flat.size(1), 1};
+}
+
+/// Rows first..first + count of a matrix.
+template <typename W>
+Matrix<W> rows_of(const Matrix<W>& whole, int64_t first, int64_t count) {
+  return {whole.data + first * whole.row, count, whole.columns, whole.row, whole.step};
+}
+
+/// A linear layer; a vector alone is a norm's weight.
+template <typename W>
+struct Linear {
+  Matrix<W> weight;
+  const float* bias = nullptr;
+};
+
+template <typename W>
+struct Layer {
+  const float* input_norm = nullptr;
+  const float* post_norm = nullptr;
+  // Latent attention.
+  Linear<W> query_a, query_b, kv_a;
+  const float* query_norm = nullptr;
+  const float* kv_norm = nullptr;
+  Matrix<W> kv_b;
+  // Grouped-query attention; its query_norm and key_norm are those of Qwen3.
+  Linear<W> qkv;
+  const float* key_norm = nullptr;
+  Linear<W> output;
+  // Feed-forward.
+  Linear<W> gate_up, down;
+  Matrix<float> router;
+  const float* router_bias = nullptr;
+  Matrix<W> experts_gate_up, experts_down;
+  bool dense = true, compressed = false;
+};
+
+/// Memory that grows and is kept from step to step.
+struct Scratch {
+  std::vector<float> memory;
+  float* take(int64_t count) {
+    if (static_cast<int64_t>(memory.size()) < count) memory.assign(count, 0.0f);
+    return memory.data();
+  }
+};
+
+/// A column is a token: of another sequence each when decoding, several neighbours of one sequence when a prompt is read.
+struct StepInputs {
+  const int64_t* tokens;
+  /// Tokens of the column's sequence up to this one, it included.
+  const int64_t* lengths;
+  /// Which sequence a column belongs to: a row of `pages`.
+  const int64_t* sequences;
+  const int32_t* pages;
+  int64_t columns, pages_per_sequence;
+  /// Columns whose logits are wanted.
+  const int64_t* wanted;
+  int64_t wanted_count;
+  const float *cosine, *sine;
+  std::vector<float*> cache;
+  int64_t page_stride;
+};
+
+struct Decoder {
+  virtual ~Decoder() = default;
+  virtual void step(const StepInputs& in, float* logits, int64_t threads) = 0;
+  int64_t layers = 0, vocabulary = 0, entry_width = 0, rotary_half = 0, hidden_width = 0;
+};
+
+template <typename W>
+class TypedDecoder : public Decoder {
+ public:
+  explicit TypedDecoder(const Parts& parts) {
+    if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_matrix_units() && parts.whole("even") != 0;
+    layers = parts.whole("layers");
+    hidden_ = hidden_width = parts.whole("hidden");
+    eps_ = static_cast<float>(parts.setting("eps"));
+    heads_ = parts.whole("heads");
+    scale_ = static_cast<float>(parts.setting("scale"));
+    latent_ = parts.whole("latent") != 0;
+    interleaved_ = parts.whole("rope_interleaved") != 0;
+    rotary_half = parts.whole("rope_width") / 2;
+    if (latent_) {
+      nope_ = parts.whole("nope_width");
+      rank_ = parts.whole("rank");
+      value_width_ = parts.whole("value_width");
+      entry_width = padded(rank_ + 2 * rotary_half);
+    } else {
+      groups_ = parts.whole("groups");
+      head_width_ = parts.whole("head_width");
+      entry_width = 2 * groups_ * padded(head_width_);
+    }
+    experts_ = parts.whole("experts");
+    if (experts_ > 0) {
+      top_k_ = parts.whole("top_k");
+      expert_groups_ = parts.whole("expert_groups");
+      open_groups_ = parts.whole("open_groups");
+      normalise_ = parts.whole("normalise_weights") != 0;
+      routed_scale_ = static_cast<float>(parts.setting("routed_scale"));
+      inner_ = parts.whole("expert_width");
+    }
+    tensors_ = parts.tensors;  // what the pointers below point into
+    embedding_ = matrix<W>(own(parts.tensor("embedding")));
+    head_ = matrix<W>(own(parts.tensor("head")));
+    vocabulary = head_.rows;
+    final_norm_ = vector(parts, "norm");
+    for (int64_t i = 0; i < layers; ++i) layer_.push_back(read(parts, "layers." + std::to_string(i) + "."));
+  }
+
+  void step(const StepInputs& in, float* logits, int64_t threads) override {
+    const int64_t width = padded(in.columns);
+    const Room room = rooms(width, in, threads);
+    together(threads, [&](const Team& team) {
+      embed(team, in, width, room);
+      for (int64_t i = 0; i < layers; ++i) {
+        const Layer<W>& layer = layer_[i];
+        normalise(team, room.x, room.normed, layer.input_norm, hidden_, width, eps_);
+        team.meet();
+        if (latent_)
+          latent_attention(team, layer, in, in.cache[i], width, room);
+        else
+          grouped_attention(team, layer, in, in.cache[i], width, room);
+        normalise(team, room.x, room.normed, layer.post_norm, hidden_, width, eps_);
+        team.meet();
+        if (layer.dense)
+          feed_forward(team, layer, width, room);
+        else
+          mixture(team, layer, in.columns, width, room);
+      }
+      if (in.wanted_count == 0) return release();
+      const int64_t last = padded(in.wanted_count);
+      {
+        const auto [begin, end] = team.share(hidden_);
+        for (int64_t k = begin; k < end; ++k)
+          for (int64_t i = 0; i < last; ++i) room.first[k * last + i] = i < in.wanted_count ? room.x[k * width + in.wanted[i]] : 0.0f;
+      }
+      team.meet();
+      normalise(team, room.first, room.normed, final_norm_, hidden_, last, eps_);
+      team.meet();
+      prepare(team, room.normed, hidden_, last, room);
+      apply(team, {head_, nullptr}, room.normed, last, room.wide, room);
+      team.meet();
+      // Rows of logits, as samplers want them.
+      const auto [begin, end] = team.share(in.wanted_count);
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t v = 0; v < vocabulary; ++v) logits[i * vocabulary + v] = room.wide[v * last + i];
+      release();
+    });
+  }
+
+ private:
+  /// Where the step's intermediate results lie, feature by feature.
+  struct Room {
+    float *x, *normed, *first, *second, *third, *wide;
+    /// The operand of the next product, for matrix units.
+    c10::BFloat16* packed;
+    int32_t* chosen;
+    float* weights;
+    std::vector<float*> own;
+  };
+
+  /// The matrix units' state is a thread's own, and costs others that run on it until it is given back.
+  void release() const {
+    if (on_units_) at::native::cpublas::brgemm_release();
+  }
+
+  const at::Tensor& own(const at::Tensor& tensor) {
+    kept_.push_back(tensor);
+    return kept_.back();
+  }
+
+  /// A vector in float32, or null when there is none.
+  const float* vector(const Parts& parts, const std::string& name) {
+    if (!parts.has(name)) return nullptr;
+    return own(parts.tensor(name).to(at::kFloat).contiguous()).template const_data_ptr<float>();
+  }
+
+  Matrix<W> weight(const Parts& parts, const std::string& name) { return matrix<W>(own(parts.tensor(name))); }
+
+  Linear<W> linear(const Parts& parts, const std::string& name) { return {weight(parts, name), vector(parts, name + "_bias")}; }
+
+  Layer<W> read(const Parts& parts, const std::string& at) {
+    Layer<W> layer;
+    layer.input_norm = vector(parts, at + "input_norm");
+    layer.post_norm = vector(parts, at + "post_norm");
+    if (latent_) {
+      layer.compressed = parts.has(at + "query_a");
+      if (layer.compressed) layer.query_a = linear(parts, at + "query_a");
+      layer.query_norm = vector(parts, at + "query_norm");
+      layer.query_b = linear(parts, at + "query_b");
+      layer.kv_a = linear(parts, at + "kv_a");
+      layer.kv_norm = vector(parts, at + "kv_norm");
+      layer.kv_b = weight(parts, at + "kv_b");
+    } else {
+      layer.qkv = linear(parts, at + "qkv");
+      layer.query_norm = vector(parts, at + "query_norm");
+      layer.key_norm = vector(parts, at + "key_norm");
+    }
+    layer.output = linear(parts, at + "output");
+    layer.dense = !parts.has(at + "router");
+    if (parts.has(at + "gate_up")) {
+      layer.gate_up = linear(parts, at + "gate_up");
+      layer.down = linear(parts, at + "down");
+    }
+    if (!layer.dense) {
+      layer.router = matrix<float>(own(parts.tensor(at + "router").to(at::kFloat).contiguous()));
+      layer.router_bias = vector(parts, at + "router_bias");
+      layer.experts_gate_up = weight(parts, at + "experts_gate_up");
+      layer.experts_down = weight(parts, at + "experts_down");
+    }
+    return layer;
+  }
+
+  Room rooms(int64_t width, const StepInputs& in, int64_t threads) {
+    int64_t first = hidden_, second = hidden_, third = hidden_;
+    for (const Layer<W>& layer : layer_) {
+      const int64_t inner = layer.gate_up.weight.rows;
+      first = std::max({first, inner, layer.query_a.weight.rows, layer.qkv.weight.rows, heads_ * rank_});
+      second = std::max({second, layer.query_b.weight.rows, inner / 2, heads_ * value_width_, heads_ * head_width_});
+      third = std::max({third, layer.kv_a.weight.rows, heads_ * rank_, experts_});
+    }
+    const int64_t pairs = padded(in.columns * std::max<int64_t>(top_k_, 1));
+    Room room;
+    float* at = scratch_.take(width * (2 * hidden_ + first + second + third));
+    const auto next = [&](int64_t rows) {
+      float* here = at;
+      at += rows * width;
+      return here;
+    };
+    room.x = next(hidden_);
+    room.normed = next(hidden_);
+    room.first = next(first);
+    room.second = next(second);
+    room.third = next(third);
+    // The logits, and before them each pair's output of its expert.
+    room.wide = wide_.take(std::max(vocabulary * padded(in.wanted_count), experts_ > 0 ? hidden_ * pair_width(in.columns) : 0));
+    packed_.resize(on_units_ ? packed_size(std::max({hidden_, first, second, third}), width) : 0);
+    room.packed = packed_.data();
+    chosen_.resize(pairs);
+    weights_.resize(pairs);
+    room.chosen = chosen_.data();
+    room.weights = weights_.data();
+    int64_t longest = 0;
+    for (int64_t m = 0; m < in.columns; ++m) longest = std::max(longest, in.lengths[m]);
+    const int64_t query = latent_ ? heads_ * (entry_width + padded(rank_)) : 2 * heads_ * padded(head_width_);
+    const int64_t attention = query + heads_ * padded(longest);
+    // The columns of an expert, its gates and ups, and what they become.
+    const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
+    own_.resize(threads);
+    room.own.resize(threads);
+    for (int64_t t = 0; t < threads; ++t) room.own[t] = own_[t].take(std::max({attention, routed, 2 * experts_ + expert_groups_}));
+    return room;
+  }
+
+  /// Columns that the pairs of all experts take, each expert's padded for itself.
+  int64_t pair_width(int64_t tokens) const {
+    return padded(tokens * top_k_) + kColumnBlock * std::min(experts_, tokens * top_k_);
+  }
+
+  void embed(const Team& team, const StepInputs& in, int64_t width, const Room& room) const {
+    const auto [begin, end] = team.share(width);
+    for (int64_t m = begin; m < end; ++m) {
+      const W* row = m < in.columns ? embedding_.data + in.tokens[m] * hidden_ : nullptr;
+      for (int64_t k = 0; k < hidden_; ++k) room.x[k * width + m] = row == nullptr ? 0.0f : wide(row[k]);
+    }
+    team.meet();
+  }
+
+  /// Columns that are no token's: numbers left there could be denormal, and slow.
+  static void clear_padding(float* x, int64_t depth, int64_t columns, int64_t width) {
+    for (int64_t k = 0; k < depth && columns < width; ++k) std::fill(x + k * width + columns, x + (k + 1) * width, 0.0f);
+  }
+
+  /// RMSNorm of each column; to be met after.
+  static void normalise(const Team& team, const float* x, float* y, const float* weight, int64_t depth, int64_t width, float eps) {
+    const auto [begin, end] = team.share(width, kLanes);
+    for (int64_t m = begin; m < end; m += kLanes) {
+      Lanes squares{};
+      for (int64_t k = 0; k < depth; ++k) {
+        const Lanes value = load(x + k * width + m);
+        squares += value * value;
+      }
+      Lanes inverse;
+      for (int64_t i = 0; i < kLanes; ++i) inverse[i] = 1.0f / std::sqrt(squares[i] / static_cast<float>(depth) + eps);
+      for (int64_t k = 0; k < depth; ++k) store(y + k * width + m, load(x + k * width + m) * inverse * weight[k]);
+    }
+  }
+
+  /// Makes an operand ready for the products that follow; met after, where there was anything to do.
+  void prepare(const Team& team, const float* x, int64_t depth, int64_t width, const Room& room) const {
+    if (!on_units_) return;
+    const auto [begin, end] = team.share((depth + 1) / 2);
+    pack_pairs(x, begin, end, depth, width, room.packed);
+    team.meet();
+  }
+
+  /// Rows begin..end of a product with an operand that was prepared.
+  void multiply_prepared(const Matrix<W>& w, int64_t begin, int64_t end, const float* x, int64_t width, float* y, bool add, const c10::BFloat16* packed) const {
+    if constexpr (std::is_same_v<W, c10::BFloat16>) {
+      if (on_units_) return multiply_packed(w, begin, end, packed, width, y, add);
+    }
+    multiply_rows(w, begin, end, x, width, y, add);
+  }
+
+  /// A linear layer of a prepared operand, into y (or added to it); to be met after.
+  void apply(const Team& team, const Linear<W>& layer, const float* x, int64_t width, float* y, const Room& room, bool add = false) const {
+    const auto [begin, end] = team.share(layer.weight.rows, on_units_ ? 16 : kAccumulators);
+    multiply_prepared(layer.weight, begin, end, x, width, y, add, room.packed);
+    if (layer.bias == nullptr) return;
+    for (int64_t n = begin; n < end; ++n)
+      for (int64_t m = 0; m < width; ++m) y[n * width + m] += layer.bias[n];
+  }
+
+  /// Rotates features first.. of column m in place; the result is in the half layout.
+  void rotate(float* x, int64_t width, int64_t m, int64_t position, const StepInputs& in, float* room) const {
+    const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
+    const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
+    for (int64_t i = 0; i < rotary_half; ++i) {
+      const float a = x[i * step * width + m], b = x[(i * step + other) * width + m];
+      room[i] = a * cosine[i] - b * sine[i];
+      room[i + rotary_half] = b * cosine[i] + a * sine[i];
+    }
+    for (int64_t i = 0; i < 2 * rotary_half; ++i) x[i * width + m] = room[i];
+  }
+
+  /// This member's part of the attention's items, `parts` for each column, by the number of tokens attended to: the later
+  /// tokens of a prompt have more to do than the earlier ones.
+  static std::pair<int64_t, int64_t> attention_share(const Team& team, const StepInputs& in, int64_t parts) {
+    if (in.columns < 4 * team.size) return team.share(parts * in.columns);
+    int64_t total = 0, before = 0;
+    for (int64_t m = 0; m < in.columns; ++m) total += in.lengths[m];
+    const int64_t low = total * team.member / team.size, high = total * (team.member + 1) / team.size;
+    int64_t begin = in.columns, end = in.columns;
+    for (int64_t m = 0; m < in.columns; before += in.lengths[m++]) {
+      if (before >= low && m < begin) begin = m;
+      if (before >= high) {
+        end = m;
+        break;
+      }
+    }
+    return {begin * parts, std::max(begin, end) * parts};
+  }
+
+  static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + in.sequences[m] * in.pages_per_sequence; }
+
+  float* entry(const StepInputs& in, float* cache, int64_t m) const {
+    const int64_t position = in.lengths[m] - 1;
+    const int64_t page = table(in, m)[position / kPageTokens];
+    return cache + page * in.page_stride + position % kPageTokens * entry_width;
+  }
+
+  void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
+    const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
+    float *query_latent = room.first, *query = room.second, *kv = room.third;
+    prepare(team, room.normed, hidden_, width, room);
+    if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent, room);
+    apply(team, layer.kv_a, room.normed, width, kv, room);
+    team.meet();
+    // The norms on both latents use 1e-6 whatever eps says, as the published code.
+    if (layer.compressed) normalise(team, query_latent, query_latent, layer.query_norm, layer.query_a.weight.rows, width, 1e-6f);
+    normalise(team, kv, kv, layer.kv_norm, rank_, width, 1e-6f);
+    {
+      const auto [begin, end] = team.share(width, kLanes);
+      for (int64_t m = begin; m < std::min(end, in.columns); ++m) {
+        rotate(kv + rank_ * width, width, m, in.lengths[m] - 1, in, room.own[team.member]);
+        float* to = entry(in, cache, m);
+        for (int64_t i = 0; i < rank_ + rope; ++i) to[i] = kv[i * width + m];
+      }
+    }
+    team.meet();
+    if (layer.compressed) prepare(team, query_latent, layer.query_a.weight.rows, width, room);
+    apply(team, layer.query_b, layer.compressed ? query_latent : room.normed, width, query, room);
+    team.meet();
+    // The query, moved into the latent space: head by head, the transpose of its key matrix.
+    float* moved = room.first;
+    {
+      const auto [begin, end] = team.share(heads_ * rank_, 8);
+      for (int64_t at = begin; at < end;) {
+        const int64_t head = at / rank_, from = at % rank_, to = std::min(rank_, from + end - at);
+        const Matrix<W> keys{layer.kv_b.data + head * both * rank_, rank_, nope_, 1, rank_};
+        multiply_rows(keys, from, to, query + head * query_width * width, width, moved + head * rank_ * width);
+        at += to - from;
+      }
+    }
+    team.meet();
+    float* mixed = room.third;
+    {
+      const int64_t parts = (heads_ + kHeadBlock - 1) / kHeadBlock;
+      const auto [begin, end] = attention_share(team, in, parts);
+      if (team.member == 0) clear_padding(mixed, heads_ * rank_, in.columns, width);
+      float* own = room.own[team.member];
+      float *queries = own, *outputs = own + heads_ * entry_width, *scores = outputs + heads_ * padded(rank_);
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t m = item / parts, first = item % parts * kHeadBlock, count = std::min(kHeadBlock, heads_ - first);
+        const int64_t position = in.lengths[m] - 1;
+        const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
+        const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
+        for (int64_t h = 0; h < count; ++h) {
+          float* to = queries + h * entry_width;
+          const float* from = moved + (first + h) * rank_ * width + m;
+          for (int64_t i = 0; i < rank_; ++i) to[i] = from[i * width] * scale_;
+          const float* turned = query + ((first + h) * query_width + nope_) * width + m;
+          for (int64_t i = 0; i < rotary_half; ++i) {
+            const float a = turned[i * step * width] * scale_, b = turned[(i * step + other) * width] * scale_;
+            to[rank_ + i] = a * cosine[i] - b * sine[i];
+            to[rank_ + rotary_half + i] = b * cosine[i] + a * sine[i];
+          }
+          for (int64_t i = rank_ + rope; i < entry_width; ++i) to[i] = 0;
+        }
+        const Pages pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
+        attend(pages, queries, count, 0, entry_width, 0, padded(rank_), scores, outputs);
+        for (int64_t h = 0; h < count; ++h)
+          for (int64_t i = 0; i < rank_; ++i) mixed[((first + h) * rank_ + i) * width + m] = outputs[h * padded(rank_) + i];
+      }
+    }
+    team.meet();
+    float* values = room.second;
+    {
+      const auto [begin, end] = team.share(heads_ * value_width_, 8);
+      for (int64_t at = begin; at < end;) {
+        const int64_t head = at / value_width_, from = at % value_width_, to = std::min(value_width_, from + end - at);
+        const Matrix<W> up{layer.kv_b.data + (head * both + nope_) * rank_, value_width_, rank_, rank_, 1};
+        multiply_rows(up, from, to, mixed + head * rank_ * width, width, values + head * value_width_ * width);
+        at += to - from;
+      }
+    }
+    team.meet();
+    prepare(team, values, heads_ * value_width_, width, room);
+    apply(team, layer.output, values, width, room.x, room, true);
+    team.meet();
+  }
+
+  void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
+    const int64_t wide_head = padded(head_width_), shared = heads_ / groups_;
+    float* qkv = room.first;
+    prepare(team, room.normed, hidden_, width, room);
+    apply(team, layer.qkv, room.normed, width, qkv, room);
+    team.meet();
+    {
+      // Norms of Qwen3, rotation, and the new entry of the cache.
+      const auto [begin, end] = team.share(in.columns);
+      float* own = room.own[team.member];
+      for (int64_t m = begin; m < end; ++m) {
+        float* to = entry(in, cache, m);
+        for (int64_t h = 0; h < heads_ + groups_; ++h) {
+          float* x = qkv + h * head_width_ * width;
+          const float* norm = h < heads_ ? layer.query_norm : layer.key_norm;
+          if (norm != nullptr) {
+            float squares = 0;
+            for (int64_t i = 0; i < head_width_; ++i) squares += x[i * width + m] * x[i * width + m];
+            const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(head_width_) + eps_);
+            for (int64_t i = 0; i < head_width_; ++i) x[i * width + m] *= inverse * norm[i];
+          }
+          rotate(x, width, m, in.lengths[m] - 1, in, own);
+          if (h < heads_) continue;
+          float* key = to + (h - heads_) * wide_head;
+          const float* value = qkv + (h + groups_) * head_width_ * width + m;
+          for (int64_t i = 0; i < head_width_; ++i) {
+            key[i] = x[i * width + m];
+            key[groups_ * wide_head + i] = value[i * width];
+          }
+        }
+      }
+    }
+    team.meet();
+    float* mixed = room.second;
+    {
+      const auto [begin, end] = attention_share(team, in, groups_);
+      if (team.member == 0) clear_padding(mixed, heads_ * head_width_, in.columns, width);
+      float* own = room.own[team.member];
+      float *queries = own, *outputs = own + heads_ * wide_head, *scores = outputs + heads_ * wide_head;
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t m = item / groups_, group = item % groups_;
+        for (int64_t h = 0; h < shared; ++h) {
+          const float* from = qkv + (group * shared + h) * head_width_ * width + m;
+          for (int64_t i = 0; i < wide_head; ++i) queries[h * wide_head + i] = i < head_width_ ? from[i * width] * scale_ : 0.0f;
+        }
+        const Pages pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
+        attend(pages, queries, shared, group * wide_head, wide_head, (groups_ + group) * wide_head, wide_head, scores, outputs);
+        for (int64_t h = 0; h < shared; ++h)
+          for (int64_t i = 0; i < head_width_; ++i)
+            mixed[((group * shared + h) * head_width_ + i) * width + m] = outputs[h * wide_head + i];
+      }
+    }
+    team.meet();
+    prepare(team, mixed, heads_ * head_width_, width, room);
+    apply(team, layer.output, mixed, width, room.x, room, true);
+    team.meet();
+  }
+
+  /// silu(gate) · up of rows begin..end, of `count` rows each.
+  static void swiglu(const float* gate_up, float* y, int64_t begin, int64_t end, int64_t count, int64_t width) {
+    for (int64_t n = begin; n < end; ++n) {
+      const float *gate = gate_up + n * width, *up = gate + count * width;
+      for (int64_t m = 0; m < width; ++m) y[n * width + m] = gate[m] * sigmoid(gate[m]) * up[m];
+    }
+  }
+
+  void feed_forward(const Team& team, const Layer<W>& layer, int64_t width, const Room& room) const {
+    const int64_t inner = layer.gate_up.weight.rows / 2;
+    prepare(team, room.normed, hidden_, width, room);
+    apply(team, layer.gate_up, room.normed, width, room.first, room);
+    team.meet();
+    const auto [begin, end] = team.share(inner);
+    swiglu(room.first, room.second, begin, end, inner, width);
+    team.meet();
+    prepare(team, room.second, inner, width, room);
+    apply(team, layer.down, room.second, width, room.x, room, true);
+    team.meet();
+  }
+
+  void mixture(const Team& team, const Layer<W>& layer, int64_t tokens, int64_t width, const Room& room) const {
+    prepare(team, room.normed, hidden_, width, room);
+    multiply(team, layer.router, room.normed, width, room.third);
+    const bool has_shared = layer.gate_up.weight.data != nullptr;
+    const int64_t shared_inner = layer.gate_up.weight.rows / 2;
+    if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first, room);
+    team.meet();
+    {
+      const auto [begin, end] = team.share(tokens);
+      for (int64_t m = begin; m < end; ++m) choose(layer, room.third, width, m, room.chosen + m * top_k_, room.weights + m * top_k_, room.own[team.member]);
+      const auto [first, last] = team.share(shared_inner);
+      if (has_shared) swiglu(room.first, room.second, first, last, shared_inner, width);
+    }
+    team.meet();
+    // Before the experts, so that nobody waits for it.
+    if (has_shared) prepare(team, room.second, shared_inner, width, room);
+    // Who goes where: the same lists on every thread, which is cheaper than to wait for one.
+    const int64_t pairs = tokens * top_k_;
+    std::vector<int64_t> start(experts_ + 1, 0), count(experts_, 0), place(pairs);
+    for (int64_t p = 0; p < pairs; ++p) ++count[room.chosen[p]];
+    for (int64_t e = 0; e < experts_; ++e) start[e + 1] = start[e] + padded(count[e]);
+    const int64_t total = start[experts_];
+    std::vector<int64_t> members(pairs), from(experts_, 0);
+    for (int64_t e = 1; e < experts_; ++e) from[e] = from[e - 1] + count[e - 1];
+    {
+      std::vector<int64_t> next = from;
+      for (int64_t p = 0; p < pairs; ++p) {
+        const int64_t e = room.chosen[p];
+        place[p] = start[e] + next[e] - from[e];
+        members[next[e]++] = p / top_k_;
+      }
+    }
+    float* outputs = room.wide;
+    {
+      float* own = room.own[team.member];
+      const int64_t most = padded(tokens);
+      float *inputs = own, *gates = own + hidden_ * most, *inner = gates + 2 * inner_ * most;
+      auto* packed = reinterpret_cast<c10::BFloat16*>(inner + inner_ * most);
+      // By the share of the products: whole experts, unless one has more than a thread's part.
+      const auto [low, high] = team.share(total * inner_);
+      int64_t work = 0;
+      for (int64_t e = 0; e < experts_; ++e) {
+        if (count[e] == 0) continue;
+        const int64_t columns = padded(count[e]), middle = work + columns * inner_ / 2;
+        work += columns * inner_;
+        if (middle < low || middle >= high) continue;
+        for (int64_t k = 0; k < hidden_; ++k) {
+          const float* x = room.normed + k * width;
+          float* to = inputs + k * columns;
+          const int64_t* which = members.data() + from[e];
+          for (int64_t i = 0; i < count[e]; ++i) to[i] = x[which[i]];
+          for (int64_t i = count[e]; i < columns; ++i) to[i] = 0;
+        }
+        if (on_units_) pack_pairs(inputs, 0, (hidden_ + 1) / 2, hidden_, columns, packed);
+        multiply_prepared(rows_of(layer.experts_gate_up, e * 2 * inner_, 2 * inner_), 0, 2 * inner_, inputs, columns, gates, false, packed);
+        swiglu(gates, inner, 0, inner_, inner_, columns);
+        if (on_units_) pack_pairs(inner, 0, (inner_ + 1) / 2, inner_, columns, packed);
+        multiply_prepared(rows_of(layer.experts_down, e * hidden_, hidden_), 0, hidden_, inner, columns, outputs + start[e] * hidden_, false, packed);
+      }
+    }
+    if (has_shared) apply(team, layer.down, room.second, width, room.x, room, true);
+    team.meet();
+    {
+      // Each token's experts are added in the order of choice.
+      const auto [begin, end] = team.share(hidden_);
+      for (int64_t p = 0; p < pairs; ++p) {
+        const int64_t e = room.chosen[p], m = p / top_k_, columns = padded(count[e]);
+        const float* y = outputs + start[e] * hidden_ + (place[p] - start[e]);
+        const float share = room.weights[p];
+        for (int64_t k = begin; k < end; ++k) room.x[k * width + m] += share * y[k * columns];
+      }
+    }
+    team.meet();
+  }
+
+  /// The gate for column m: its experts, best first, and their weights. `room` holds 2 · experts + groups numbers.
+  void choose(const Layer<W>& layer, const float* logits, int64_t width, int64_t m, int32_t* chosen, float* weights, float* room) const {
+    float *scores = room, *biased = room + experts_;
+    if (layer.router_bias != nullptr) {
+      for (int64_t e = 0; e < experts_; ++e) scores[e] = 1.0f / (1.0f + std::exp(-logits[e * width + m]));
+      for (int64_t e = 0; e < experts_; ++e) biased[e] = scores[e] + layer.router_bias[e];
+    } else {
+      float top = logits[m], total = 0;
+      for (int64_t e = 1; e < experts_; ++e) top = std::max(top, logits[e * width + m]);
+      for (int64_t e = 0; e < experts_; ++e) total += scores[e] = std::exp(logits[e * width + m] - top);
+      for (int64_t e = 0; e < experts_; ++e) biased[e] = scores[e] = scores[e] / total;
+    }
+    if (expert_groups_ > 1) {
+      const int64_t size = experts_ / expert_groups_;
+      float* groups = biased + experts_;
+      for (int64_t g = 0; g < expert_groups_; ++g) {
+        float best = -INFINITY, second = -INFINITY;
+        for (int64_t e = g * size; e < (g + 1) * size; ++e) {
+          if (biased[e] > best) {
+            second = best;
+            best = biased[e];
+          } else {
+            second = std::max(second, biased[e]);
+          }
+        }
+        groups[g] = layer.router_bias != nullptr ? best + second : best;
+      }
+      for (int64_t g = 0; g < expert_groups_; ++g) {
+        // A group stays when fewer than open_groups_ are better (the earlier one of equals).
+        int64_t better = 0;
+        for (int64_t o = 0; o < expert_groups_; ++o) better += groups[o] > groups[g] || (groups[o] == groups[g] && o < g);
+        if (better < open_groups_) continue;
+        for (int64_t e = g * size; e < (g + 1) * size; ++e) biased[e] = -INFINITY;
+      }
+    }
+    float total = 0;
+    for (int64_t k = 0; k < top_k_; ++k) {
+      int64_t best = 0;
+      for (int64_t e = 1; e < experts_; ++e)
+        if (biased[e] > biased[best]) best = e;
+      chosen[k] = static_cast<int32_t>(best);
+      weights[k] = scores[best];
+      total += scores[best];
+      biased[best] = -INFINITY;
+    }
+    const float factor = normalise_ ? routed_scale_ / (total + 1e-20f) : routed_scale_;
+    for (int64_t k = 0; k < top_k_; ++k) weights[k] *= factor;
+  }
+
+  static constexpr int64_t kHeadBlock = 8;
+
+  int64_t hidden_ = 0, heads_ = 0, nope_ = 0, rank_ = 0, value_width_ = 0, groups_ = 0, head_width_ = 0;
+  int64_t experts_ = 0, top_k_ = 0, expert_groups_ = 1, open_groups_ = 1, inner_ = 0;
+  bool latent_ = false, interleaved_ = false, normalise_ = false;
+  float eps_ = 0, scale_ = 0, routed_scale_ = 1;
+  std::unordered_map<std::string, at::Tensor> tensors_;
+  std::vector<at::Tensor> kept_;
+  Matrix<W> embedding_, head_;
+  const float* final_norm_ = nullptr;
+  std::vector<Layer<W>> layer_;
+  Scratch scratch_, wide_;
+  std::vector<Scratch> own_;
+  std::vector<c10::BFloat16> packed_;
+  bool on_units_ = false;
+  std::vector<int32_t> chosen_;
+  std::vector<float> weights_;
+};
+
+// ------------------------------------------------------------------------------------------------ decoders by number
+
+std::map<int64_t, std::unique_ptr<Decoder>>& decoders() {
+  static auto* all = new std::map<int64_t, std::unique_ptr<Decoder>>();
+  return *all;
+}
+
+Decoder& decoder(int64_t number) {
+  const auto found = decoders().find(number);
+  TORCH_CHECK(found != decoders().end(), "decoder: there is no decoder ", number, "; it was freed, or never made");
+  return *found->second;
+}
+
+int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10::List<std::string> settings, at::ArrayRef<double> values) {
+  TORCH_CHECK(tensors.size() == names.size(), "decoder: ", tensors.size(), " tensors and ", names.size(), " names");
+  TORCH_CHECK(settings.size() == values.size(), "decoder: ", settings.size(), " settings and ", values.size(), " values");
+  Parts parts;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const std::string name = names.get(i);
+    TORCH_CHECK(tensors[i].is_cpu() && tensors[i].is_contiguous(), "decoder: ", name, " must be contiguous and on the CPU");
+    parts.tensors[name] = tensors[i].detach();
+  }
+  for (size_t i = 0; i < settings.size(); ++i) parts.settings[settings.get(i)] = values[i];
+  static int64_t last = 0;
+  const auto type = parts.tensor("embedding").scalar_type();
+  std::unique_ptr<Decoder> made;
+  if (type == at::kFloat)
+    made = std::make_unique<TypedDecoder<float>>(parts);
+  else if (type == at::kBFloat16)
+    made = std::make_unique<TypedDecoder<c10::BFloat16>>(parts);
+  TORCH_CHECK(made != nullptr, "decoder: weights must be float32 or bfloat16, got ", type);
+  decoders()[++last] = std::move(made);
+  return last;
+}
+
+void decoder_free(int64_t number) { decoders().erase(number); }
+
+int64_t decoder_entry_width(int64_t number) { return decoder(number).entry_width; }
+
+at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tensor& lengths, const at::Tensor& sequences, const at::Tensor& pages, const at::Tensor& wanted, const at::Tensor& cosine, const at::Tensor& sine, at::TensorList cache) {
+  Decoder& model = decoder(number);
+  const int64_t columns = tokens.size(0);
+  for (const at::Tensor& one : {tokens, lengths, sequences}) TORCH_CHECK(one.scalar_type() == at::kLong && one.dim() == 1 && one.size(0) == columns && one.is_contiguous(), "decoder: tokens, lengths and sequences must be int64 [columns], got ", tokens.sizes(), ", ", lengths.sizes(), " and ", sequences.sizes());
+  TORCH_CHECK(wanted.scalar_type() == at::kLong && wanted.dim() == 1 && wanted.is_contiguous(), "decoder: wanted must be int64 [columns whose logits are wanted], got ", wanted.sizes());
+  TORCH_CHECK(pages.scalar_type() == at::kInt && pages.dim() == 2 && pages.is_contiguous(), "decoder: pages must be int32 [sequences, pages each], got ", pages.sizes());
+  TORCH_CHECK(static_cast<int64_t>(cache.size()) == model.layers, "decoder: the cache has ", cache.size(), " layers, the model ", model.layers);
+  TORCH_CHECK(cosine.scalar_type() == at::kFloat && cosine.dim() == 2 && cosine.size(1) == model.rotary_half && sine.sizes() == cosine.sizes() && cosine.is_contiguous() && sine.is_contiguous(), "decoder: cosine and sine must be float32 [positions, ", model.rotary_half, "], got ", cosine.sizes());
+  StepInputs in{tokens.const_data_ptr<int64_t>(), lengths.const_data_ptr<int64_t>(), sequences.const_data_ptr<int64_t>(), pages.const_data_ptr<int32_t>(), columns, pages.size(1), wanted.const_data_ptr<int64_t>(), wanted.size(0), cosine.const_data_ptr<float>(), sine.const_data_ptr<float>(), {}, kPageTokens * model.entry_width};
+  int64_t most = 0;
+  for (size_t i = 0; i < cache.size(); ++i) {
+    const at::Tensor& layer = cache[i];
+    TORCH_CHECK(layer.scalar_type() == at::kFloat && layer.dim() == 3 && layer.size(1) == kPageTokens && layer.size(2) == model.entry_width && layer.is_contiguous() && (i == 0 || layer.size(0) == most), "decoder: a layer of the cache must be float32 [pages, ", kPageTokens, ", ", model.entry_width, "], got ", layer.sizes());
+    most = layer.size(0);
+    in.cache.push_back(layer.data_ptr<float>());
+  }
+  for (int64_t m = 0; m < columns; ++m) {
+    TORCH_CHECK_INDEX(in.tokens[m] >= 0 && in.tokens[m] < model.vocabulary, "decoder: token ", in.tokens[m], " of ", model.vocabulary);
+    TORCH_CHECK_INDEX(in.sequences[m] >= 0 && in.sequences[m] < pages.size(0), "decoder: column ", m, " is of sequence ", in.sequences[m], " of ", pages.size(0));
+    const int64_t length = in.lengths[m], used = (length + kPageTokens - 1) / kPageTokens;
+    TORCH_CHECK_INDEX(length >= 1 && length <= cosine.size(0) && used <= pages.size(1), "decoder: column ", m, " has ", length, " tokens; there are ", cosine.size(0), " positions and ", pages.size(1), " pages");
+    const int32_t* table = in.pages + in.sequences[m] * pages.size(1);
+    for (int64_t i = 0; i < used; ++i) TORCH_CHECK_INDEX(table[i] >= 0 && table[i] < most, "decoder: sequence ", in.sequences[m], " names page ", table[i], " of ", most);
+  }
+  for (int64_t i = 0; i < in.wanted_count; ++i) TORCH_CHECK_INDEX(in.wanted[i] >= 0 && in.wanted[i] < columns, "decoder: wanted column ", in.wanted[i], " of ", columns);
+  at::Tensor logits = at::empty({in.wanted_count, model.vocabulary}, at::kFloat);
+  if (columns > 0) model.step(in, logits.data_ptr<float>(), at::get_num_threads());
+  return logits;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(dunwu, m) {
+  m.def("decoder_create(Tensor[] tensors, str[] names, str[] settings, float[] values) -> int", decoder_create);
+  m.def("decoder_free(int decoder) -> ()", decoder_free);
+  m.def("decoder_entry_width(int decoder) -> int", decoder_entry_width);
+  m.def("decoder_step(int decoder, Tensor tokens, Tensor lengths, Tensor sequences, Tensor pages, Tensor wanted, Tensor cosine, Tensor sine, Tensor(a!)[] cache) -> Tensor", decoder_step);
+}
+
+}  // namespace dunwu

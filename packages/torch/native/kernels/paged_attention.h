@@ -1,0 +1,141 @@
+// Attention of one token's query heads to all the tokens of its sequence, whose entries lie in pages.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "columns.h"
+#include "math.h"
+
+namespace dunwu {
+
+/// Tokens of a page.
+constexpr int64_t kPageTokens = 16;
+
+/// The entries of one sequence.
+struct Pages {
+  const float* memory;
+  const int32_t* table;
+  int64_t stride, entry, tokens;
+  const float* page(int64_t i) const { return memory + table[i] * stride; }
+};
+
+#if defined(__AVX512F__)
+/// The sums of the lanes of 16 vectors, in their order: neighbours are added until one vector is left.
+inline Lanes sums_of_16(const Lanes* v) {
+  constexpr int kEven[16] = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+  typedef int Places __attribute__((vector_size(64)));
+  Places even;
+  std::memcpy(&even, kEven, sizeof even);
+  const Places odd = even + 1;
+  Lanes left[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) left[i] = v[i];
+#pragma GCC unroll 4
+  for (int count = 8; count > 0; count /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i) left[i] = __builtin_shuffle(left[2 * i], left[2 * i + 1], even) + __builtin_shuffle(left[2 * i], left[2 * i + 1], odd);
+  return left[0];
+}
+
+/// Four heads and four tokens at a time: 16 sums, which are added up together.
+inline void scores_of_4x4(const float* key, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+  Lanes sums[16] = {};
+  for (int64_t i = 0; i < width; i += kLanes) {
+    Lanes keys[4];
+#pragma GCC unroll 4
+    for (int t = 0; t < 4; ++t) keys[t] = load(key + t * entry + i);
+#pragma GCC unroll 4
+    for (int h = 0; h < 4; ++h) {
+      const Lanes query = load(queries + h * query_stride + i);
+#pragma GCC unroll 4
+      for (int t = 0; t < 4; ++t) sums[4 * h + t] += keys[t] * query;
+    }
+  }
+  const Lanes all_sums = sums_of_16(sums);
+  float parts[16];
+  std::memcpy(parts, &all_sums, sizeof parts);
+  for (int h = 0; h < 4; ++h) std::memcpy(scores + h * score_stride, parts + 4 * h, 16);
+}
+#endif
+
+/// scores[h][t] = query h · the entry's numbers offset.. of token t, HEADS heads at a time. `width` in whole column blocks.
+template <int HEADS>
+inline void scores_of(const Pages& pages, const float* queries, int64_t query_stride, int64_t offset, int64_t width, float* scores, int64_t score_stride) {
+  for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
+    const float* page = pages.page(begin / kPageTokens) + offset;
+    const int64_t count = std::min(kPageTokens, pages.tokens - begin);
+    int64_t t = 0;
+#if defined(__AVX512F__)
+    // Beyond the sequence's end lie entries of the same page that nobody reads the scores of.
+    if constexpr (HEADS == 4)
+      for (; t < count; t += 4) scores_of_4x4(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
+#endif
+    for (; t < count; ++t) {
+      Lanes sums[HEADS] = {};
+      const float* key = page + t * pages.entry;
+      for (int64_t i = 0; i < width; i += kLanes) {
+        const Lanes part = load(key + i);
+#pragma GCC unroll 8
+        for (int h = 0; h < HEADS; ++h) sums[h] += part * load(queries + h * query_stride + i);
+      }
+      for (int h = 0; h < HEADS; ++h) scores[h * score_stride + begin + t] = sum(sums[h]);
+    }
+  }
+}
+
+/// outputs[h] = Σ_t weights[h][t] · the entry's numbers offset.. of token t.
+template <int HEADS, int VECTORS>
+inline void mix_part(const Pages& pages, const float* weights, int64_t weight_stride, int64_t offset, float* outputs, int64_t output_stride) {
+  Lanes sums[HEADS][VECTORS] = {};
+  for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
+    const float* page = pages.page(begin / kPageTokens) + offset;
+    const int64_t count = std::min(kPageTokens, pages.tokens - begin);
+    for (int64_t t = 0; t < count; ++t) {
+      Lanes values[VECTORS];
+#pragma GCC unroll 8
+      for (int v = 0; v < VECTORS; ++v) values[v] = load(page + t * pages.entry + v * kLanes);
+#pragma GCC unroll 8
+      for (int h = 0; h < HEADS; ++h) {
+        const Lanes weight = all(weights[h * weight_stride + begin + t]);
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; ++v) sums[h][v] += weight * values[v];
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int h = 0; h < HEADS; ++h)
+#pragma GCC unroll 8
+    for (int v = 0; v < VECTORS; ++v) store(outputs + h * output_stride + v * kLanes, sums[h][v]);
+}
+
+template <int HEADS>
+inline void attend_heads(const Pages& pages, const float* queries, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
+  const int64_t stride = padded(pages.tokens);
+  scores_of<HEADS>(pages, queries, key_width, key_offset, key_width, scores, stride);
+  for (int h = 0; h < HEADS; ++h) {
+    float* row = scores + h * stride;
+    const float total = exponentiate(row, pages.tokens, maximum(row, pages.tokens));
+    const float inverse = 1.0f / total;
+    for (int64_t t = 0; t < pages.tokens; ++t) row[t] *= inverse;
+  }
+  int64_t i = 0;
+  constexpr int kVectors = kAccumulators >= 24 ? 4 : 2;
+  for (; i + kVectors * kLanes <= value_width; i += kVectors * kLanes)
+    mix_part<HEADS, kVectors>(pages, scores, stride, value_offset + i, outputs + i, value_width);
+  for (; i < value_width; i += kLanes) mix_part<HEADS, 1>(pages, scores, stride, value_offset + i, outputs + i, value_width);
+}
+
+/// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros; outputs [heads, value_width].
+/// Keys and values are parts of the entries. `scores` has room for heads · padded(tokens) numbers.
+inline void attend(const Pages& pages, const float* queries, int64_t heads, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
+  int64_t h = 0;
+  for (; h + 4 <= heads; h += 4)
+    attend_heads<4>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);
+  for (; h + 2 <= heads; h += 2)
+    attend_heads<2>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);
+  for (; h < heads; ++h)
+    attend_heads<1>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);
+}
+
+}  // namespace dunwu

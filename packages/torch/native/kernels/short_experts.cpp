@@ -1,0 +1,143 @@
+#include "short_experts.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <vector>
+
+#include "checks.h"
+#include "routing.h"
+#include "short_products.h"
+#include "swiglu.h"
+
+namespace dunwu {
+
+#if DUNWU_MATRIX_UNITS
+
+namespace {
+
+/// The tokens of each expert: rows offset[e] to offset[e + 1].
+using Offsets = std::vector<int64_t>;
+
+/// y[rows of e] = x[rows of e] · B_e for every expert, with B_e = W_eᵀ (`transposed`) or W_e. w [experts, n, k] float32.
+void multiply_experts(const at::Tensor& x, const at::Tensor& w, bool transposed, const Offsets& offset, const at::Tensor& y) {
+  const int64_t experts = w.size(0), n = w.size(1), k = w.size(2);
+  const int64_t depth = transposed ? k : n, columns = transposed ? n : k;
+  const Short* in = x.const_data_ptr<Short>();
+  const float* weight = w.const_data_ptr<float>();
+  Short* out = y.data_ptr<Short>();
+  // Two, so that one can be packed while another thread still reads the one before.
+  ShortBuffer first(n * k), second(n * k);
+  Short* const packed[2] = {first.memory, second.memory};
+  together(at::get_num_threads(), [&](const Team& team) {
+    std::vector<float> room(kShortRows * std::min(kShortColumns, columns));
+    int64_t turn = 0;
+    for (int64_t e = 0; e < experts; ++e) {
+      const int64_t count = offset[e + 1] - offset[e];
+      if (count == 0) continue;
+      Short* to = packed[turn++ % 2];
+      const float* own = weight + e * n * k;
+      if (transposed) {
+        const auto [begin, end] = team.share(n, 16);
+        pack_column_pairs(own, k, begin, end, k, n, to);
+      } else {
+        const auto [begin, end] = team.share(n / 2);
+        pack_row_pairs(own, k, begin, end, n, k, to);
+      }
+      team.meet();
+      const auto [begin, end] = team.share(count, 32);
+      multiply_short(in + offset[e] * depth, depth, begin, end, depth, columns, to, out + offset[e] * columns, columns, room.data());
+    }
+    at::native::cpublas::brgemm_release();
+  });
+}
+
+/// dw[e] = dy[rows of e]ᵀ · x[rows of e], float32.
+void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& offset, const at::Tensor& dw) {
+  const int64_t experts = dw.size(0), outputs = dw.size(1), inputs = dw.size(2);
+  const Short *g = dy.const_data_ptr<Short>(), *in = x.const_data_ptr<Short>();
+  float* d = dw.data_ptr<float>();
+  int64_t most = 0;
+  for (int64_t e = 0; e < experts; ++e) most = std::max(most, offset[e + 1] - offset[e]);
+  ShortBuffer first((most + 1) / 2 * 2 * inputs), second((most + 1) / 2 * 2 * inputs);
+  Short* const packed[2] = {first.memory, second.memory};
+  together(at::get_num_threads(), [&](const Team& team) {
+    ShortBuffer room(kGradientRoom);
+    const auto [low, high] = team.share(outputs, 16);
+    for (int64_t e = 0; e < experts; ++e) {
+      const int64_t count = offset[e + 1] - offset[e];
+      Short* to = packed[e % 2];
+      const auto [begin, end] = team.share((count + 1) / 2);
+      pack_row_pairs(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
+      team.meet();
+      weight_gradient(g + offset[e] * outputs, outputs, count, low, high, to, inputs, d + e * outputs * inputs, room.memory);
+    }
+    at::native::cpublas::brgemm_release();
+  });
+}
+
+struct ShortExperts : torch::autograd::Function<ShortExperts> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
+    const int64_t tokens = x.size(0), per_token = indices.size(1);
+    const Routing routing = sort_by_expert(indices, gate_up.size(0));
+    const at::Tensor sorted = x.index_select(0, routing.token);
+    const at::Tensor projected = at::empty({sorted.size(0), gate_up.size(1)}, x.options());
+    multiply_experts(sorted, gate_up, true, routing.offset, projected);
+    const at::Tensor rows = at::empty_like(sorted);
+    multiply_experts(swiglu_forward(projected), down, true, routing.offset, rows);
+    context->save_for_backward({x, weights, gate_up, down, routing.position, routing.token, projected});
+    context->saved_data["offset"] = routing.offset;
+    context->saved_data["per_token"] = per_token;
+    return combine(rows, routing.position, weights, tokens, per_token);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
+    refuse_second_derivative("dunwu::grouped_experts");
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weights = saved[1], &gate_up = saved[2], &down = saved[3];
+    const at::Tensor &position = saved[4], &token = saved[5], &projected = saved[6];
+    const Offsets offset = context->saved_data["offset"].toIntVector();
+    const int64_t per_token = context->saved_data["per_token"].toInt(), tokens = x.size(0), pairs = token.size(0);
+    const at::Tensor dy_sorted = grads[0].contiguous().index_select(0, token);
+    const at::Tensor pair_weight = at::empty({pairs}, weights.options());
+    pair_weight.index_copy_(0, position, weights.reshape({-1}));
+    const at::Tensor scale = pair_weight.to(x.scalar_type()).unsqueeze(1);
+
+    const at::Tensor back = at::empty({pairs, down.size(2)}, x.options());  // dy · down, before the routing weight
+    multiply_experts(dy_sorted, down, false, offset, back);
+    at::Tensor activated;
+    const at::Tensor d_projected = swiglu_backward(back * scale, projected, &activated);
+    // d weight = dy · (down · activated) = (dy · down) · activated: the expert's output need not be kept.
+    const at::Tensor d_pair_weight = (back * activated).sum(1, false, at::kFloat);
+    at::Tensor d_down = at::empty_like(down), d_gate_up = at::empty_like(gate_up);
+    expert_gradients(dy_sorted * scale, activated, offset, d_down);
+    expert_gradients(d_projected, x.index_select(0, token), offset, d_gate_up);
+    const at::Tensor dx_sorted = at::empty({pairs, x.size(1)}, x.options());
+    multiply_experts(d_projected, gate_up, false, offset, dx_sorted);
+    const at::Tensor dx = combine(dx_sorted, position, at::Tensor(), tokens, per_token);
+    const at::Tensor d_weights = d_pair_weight.index_select(0, position).view({tokens, per_token}).to(weights.scalar_type());
+    return {dx, at::Tensor(), d_weights, d_gate_up, d_down};
+  }
+};
+
+}  // namespace
+
+bool takes_short_experts(const at::Tensor& x, const at::Tensor& gate_up, const at::Tensor& down) {
+  const bool types = x.scalar_type() == at::kBFloat16 && gate_up.scalar_type() == at::kFloat && down.scalar_type() == at::kFloat;
+  return types && x.is_cpu() && x.size(1) % 2 == 0 && down.size(2) % 2 == 0 && has_short_products();
+}
+
+at::Tensor short_experts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
+  return ShortExperts::apply(x, indices, weights, gate_up, down);
+}
+
+#else
+
+bool takes_short_experts(const at::Tensor&, const at::Tensor&, const at::Tensor&) { return false; }
+
+at::Tensor short_experts(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&) { TORCH_CHECK(false, "short_experts: this processor has no matrix units"); }
+
+#endif
+
+}  // namespace dunwu
