@@ -26,7 +26,7 @@ export {
   wilsonInterval,
 } from './eval/statistics.js';
 export { loadAdapter, type SaveAdapterOptions, saveAdapter } from './model/adapter-folder.js';
-export { CausalModel, type ModelInput, type ModelOutput } from './model/causal-model.js';
+export { CausalModel, type ModelInput, type ModelOutput, type Prediction } from './model/causal-model.js';
 export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
 export { isDeepseek, MODEL_TYPES, type ModelConfig, parseConfig, readConfig } from './model/config.js';
 export type { DeepseekConfig, DeepseekV2Config, DeepseekV3Config } from './model/deepseek-config.js';
@@ -41,6 +41,7 @@ export {
   withoutAdapters,
 } from './model/lora.js';
 export { type LoraConfig, loraConfig } from './model/lora-config.js';
+export { predictionDepth } from './model/mtp.js';
 export { loadScalarModel, ScalarModel, saveScalarModel } from './model/scalar-model.js';
 export * from './objective/index.js';
 export { type Comparison, compareRuns, readRun } from './pipeline/compare.js';
@@ -60,6 +61,8 @@ export {
 export * from './reward/index.js';
 export { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './rollout/engine.js';
 export { type Sampling, samplingSchema } from './rollout/sampling-config.js';
+export { SpeculativeEngine, type SpeculativeStats } from './rollout/speculative.js';
+export { verifyDrafts } from './rollout/speculative-sampling.js';
 export {
   canSolve,
   createGeneral,
@@ -89,6 +92,8 @@ export { type DpoConfig, dpoConfig } from './train/dpo-config.js';
 export { type GrpoHost, grpo } from './train/grpo.js';
 export { type GrpoConfig, grpoConfig } from './train/grpo-config.js';
 export { addModelRewards, type ModelReward, type ResponseScorer } from './train/model-rewards.js';
+export { type Following, followingTokens, multiTokenObjective, multiTokenTraining } from './train/multi-token.js';
+export { type MultiTokenConfig, multiTokenSchema, multiTokenWeight } from './train/multi-token-config.js';
 export { Optimizer } from './train/optimizer.js';
 export { type TrainingSummary, trainPacked } from './train/packed-training.js';
 export {

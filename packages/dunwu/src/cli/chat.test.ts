@@ -15,7 +15,11 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const bin = fileURLToPath(new URL('../../bin/dunwu.js', import.meta.url));
 function chat(input: string, ...args: string[]) {
-  const { stdout, stderr, status } = spawnSync(process.execPath, [bin, 'chat', dir, '--max-tokens', '6', ...args], {
+  return chatWith(dir, input, ...args);
+}
+
+function chatWith(model: string, input: string, ...args: string[]) {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [bin, 'chat', model, '--max-tokens', '6', ...args], {
     input,
     encoding: 'utf8',
     timeout: 60_000,
@@ -48,4 +52,14 @@ test('a question that does not fit is refused, and the conversation goes on', { 
   const { stderr, status } = chat(`${'how many '.repeat(200)}\n/exit\n`);
   expect(stderr).toContain('(the question is too long: the model reaches to 160 tokens)');
   expect(status).toBe(0);
+});
+
+test('--speculative: the same answers, and at the end how many drafts were right', { timeout: 120_000 }, async () => {
+  const folder = path.join(dir, 'mtp');
+  await makeTinyFolder(folder, 5, { num_nextn_predict_layers: 1 });
+  const plain = chatWith(folder, 'how many\nand then\n', '--temperature', '0');
+  const drafted = chatWith(folder, 'how many\nand then\n', '--temperature', '0', '--speculative');
+  expect(drafted.stdout).toBe(plain.stdout);
+  expect(drafted.stderr).toMatch(/\(speculative: \d+ of \d+ drafts accepted, [\d.]+ %; [\d.]+ tokens a step\)\n$/);
+  expect(chat('how many\n', '--speculative').status).toBe(2);
 });

@@ -3,9 +3,17 @@ import type { Command } from 'commander';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type AdapterFlag, adapterOption, type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
+import {
+  type AdapterFlag,
+  adapterOption,
+  type SamplingFlags,
+  type SpeculativeFlag,
+  samplingOptions,
+  speculativeOption,
+  wholeNumber,
+} from './options.js';
 
-interface ChatFlags extends SamplingFlags, AdapterFlag {
+interface ChatFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag {
   readonly maxTokens: number;
   readonly seed: number;
   readonly system?: string;
@@ -29,7 +37,7 @@ export function registerChat(program: Command): void {
     )
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
     .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024);
-  adapterOption(samplingOptions(command))
+  adapterOption(speculativeOption(samplingOptions(command)))
     .option('--seed <n>', 'seed of the draws: the same questions get the same answers', wholeNumber('--seed', 0), 1)
     .option('--system <text>', "the system's message")
     .addHelpText(
@@ -49,14 +57,15 @@ Examples:
 async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { begunThought }, { Conversation }, { AnswerPrinter }] =
+  const [opened, { createGenerator, speculativeText }, { begunThought }, { Conversation }, { AnswerPrinter }] =
     await Promise.all([
       openModel(folder, flags.adapter),
-      import('../rollout/engine.js'),
+      import('./speculative.js'),
       import('../text/begun-thought.js'),
       import('./conversation.js'),
       import('./answer-printer.js'),
     ]);
+  const { tokenizer, load, stopIds } = opened;
   const { user, assistant } = tokenizer.special;
   if ((user === undefined || assistant === undefined) && tokenizer.chat_template === undefined) {
     throw new UsageError(
@@ -65,7 +74,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   }
   const model = load();
   const stop = stopIds(model.config);
-  const engine = new RolloutEngine(model);
+  const engine = await createGenerator(model, folder, flags.speculative === true);
   const conversation = new Conversation(tokenizer);
   if (flags.system !== undefined) conversation.system = flags.system;
 
@@ -137,6 +146,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
       if (!(await turn(line))) break;
       if (terminal) lines.prompt();
     }
+    if (engine.stats !== null) process.stderr.write(`${speculativeText(engine.stats)}\n`);
   } finally {
     lines.close();
     model.dispose();

@@ -84,6 +84,27 @@ test('- reads standard input, without the last newline', async () => {
   expect(piped.out).toBe(direct.out);
 });
 
+test('--speculative: the same greedy answer, and how many drafts were right; refused without a module', async () => {
+  const args = ['how many', '--raw', '--max-tokens', '40', '--temperature', '0'];
+  const none = await cli('generate', dir, ...args, '--speculative');
+  expect(none.code).toBe(2);
+  expect(none.err).toContain('--speculative needs a module of multi-token prediction, and this model has none');
+  const folder = path.join(dir, 'mtp');
+  await makeTinyFolder(folder, 5, { num_nextn_predict_layers: 1 });
+  const plain = await cli('generate', folder, ...args);
+  const drafted = await cli('generate', folder, ...args, '--speculative');
+  expect(drafted).toMatchObject({ code: 0, out: plain.out });
+  const line = /\(speculative: (\d+) of (\d+) drafts accepted, ([\d.]+) %; ([\d.]+) tokens a step\)\n$/.exec(
+    drafted.err,
+  );
+  const [accepted, total, share, rate] = (line ?? []).slice(1).map(Number) as [number, number, number, number];
+  expect(share).toBeCloseTo((100 * accepted) / total, 0);
+  expect(rate).toBeCloseTo(39 / total, 2);
+  const json = await cli('generate', folder, 'Tom', '--n', '3', '--max-tokens', '12', '--speculative', '--json');
+  expect(rows(json.out).length).toBe(3);
+  expect(json.err).toMatch(/^\(speculative: /);
+});
+
 test('wrong commands: exit 2', async () => {
   for (const [args, message] of [
     [[path.join(dir, 'no'), 'x'], 'there is no such folder'],

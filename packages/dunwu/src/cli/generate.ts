@@ -3,9 +3,17 @@ import type { Tokenizer } from '../text/tokenizer.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type AdapterFlag, adapterOption, type SamplingFlags, samplingOptions, wholeNumber } from './options.js';
+import {
+  type AdapterFlag,
+  adapterOption,
+  type SamplingFlags,
+  type SpeculativeFlag,
+  samplingOptions,
+  speculativeOption,
+  wholeNumber,
+} from './options.js';
 
-interface GenerateFlags extends SamplingFlags, AdapterFlag {
+interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag {
   readonly maxTokens?: number;
   readonly seed: number;
   readonly n: number;
@@ -31,7 +39,7 @@ export function registerGenerate(program: Command): void {
       `longest answer (default: ${DEFAULT_TOKENS}, or what fits)`,
       wholeNumber('--max-tokens', 1),
     );
-  adapterOption(samplingOptions(command))
+  adapterOption(speculativeOption(samplingOptions(command)))
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
     .option('--raw', 'go on with the prompt as plain text, without the template (tags in it are tokens)')
@@ -43,7 +51,8 @@ Examples:
   dunwu generate runs/r1-zero-mini "小明有25个苹果，送出了7个，还剩多少个？"
   dunwu generate my-model "Mary has 80 cards and loses 21. How many are left?" --temperature 1 --n 4
   dunwu generate my-model - --json < question.txt
-  dunwu generate my-model "Once upon a time" --raw`,
+  dunwu generate my-model "Once upon a time" --raw
+  dunwu generate runs/mtp-mini "Mary has 80 cards. #1 loses 21. How many are left?" --speculative`,
     )
     .action(async (model: string, prompt: string, flags: GenerateFlags) => generateCommand(model, prompt, flags));
 }
@@ -54,12 +63,13 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   const question = prompt === '-' ? await standardInput() : prompt;
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
-  const [{ tokenizer, load, stopIds }, { RolloutEngine }, { begunThought }, { AnswerPrinter }] = await Promise.all([
-    openModel(folder, flags.adapter),
-    import('../rollout/engine.js'),
-    import('../text/begun-thought.js'),
-    import('./answer-printer.js'),
-  ]);
+  const [{ tokenizer, load, stopIds }, { createGenerator, speculativeText }, { begunThought }, { AnswerPrinter }] =
+    await Promise.all([
+      openModel(folder, flags.adapter),
+      import('./speculative.js'),
+      import('../text/begun-thought.js'),
+      import('./answer-printer.js'),
+    ]);
   const tokens = await promptTokens(tokenizer, question, flags.raw === true);
   const model = load();
   const stop = stopIds(model.config);
@@ -68,7 +78,8 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     raw: flags.raw === true,
     thinking: begunThought(tokenizer, tokens) !== '',
   });
-  const samples = await new RolloutEngine(model).generate([{ tokens, samples: flags.n, key: 'prompt' }], {
+  const generator = await createGenerator(model, folder, flags.speculative === true);
+  const samples = await generator.generate([{ tokens, samples: flags.n, key: 'prompt' }], {
     sampling: {
       temperature: flags.temperature,
       top_p: flags.topP,
@@ -80,14 +91,14 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     ...(flags.json || flags.n > 1 ? {} : { onToken: (token) => printer.token(token) }),
   });
   model.dispose();
-  if (!flags.json && flags.n === 1) {
-    printer.end(samples[0]?.reason ?? 'stop');
-    return;
+  if (!flags.json && flags.n === 1) printer.end(samples[0]?.reason ?? 'stop');
+  else {
+    for (const [index, { tokens: ids, reason }] of samples.entries()) {
+      if (flags.json) process.stdout.write(`${JSON.stringify(printer.record(ids, index, reason))}\n`);
+      else printer.whole(ids, index, reason);
+    }
   }
-  for (const [index, { tokens: ids, reason }] of samples.entries()) {
-    if (flags.json) process.stdout.write(`${JSON.stringify(printer.record(ids, index, reason))}\n`);
-    else printer.whole(ids, index, reason);
-  }
+  if (generator.stats !== null) process.stderr.write(`${speculativeText(generator.stats)}\n`);
 }
 
 /** What is asked for, as far as the model's positions reach. */

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -49,6 +49,30 @@ it('--lora: by hand', async () => {
   const { out } = await cli('inspect', path.join(golden, 'llama3'), '--lora', '8');
   expect(out).toContain(`to train ${parameters.toLocaleString('en-US')} weights of adapters of rank 8`);
   expect((await cli('inspect', path.join(golden, 'llama3'), '--lora', '0')).code).toBe(2);
+});
+
+it('modules of multi-token prediction stand apart; those that config.json names and the weights lack are not counted', async () => {
+  const own = path.join(dir, 'mtp');
+  cpSync(fileURLToPath(new URL('../model/testing/golden-mtp', import.meta.url)), own, { recursive: true });
+  const report = JSON.parse((await cli('inspect', own, '--json')).out);
+  // Embedding and head stand in the file once for the model and once for each of the two modules.
+  const copies = 2 * 2 * 32 * 16;
+  expect(4 * (report.total + report.prediction.total + copies)).toBe(report.stored.bytes);
+  expect(report.prediction).toMatchObject({ modules: 2, cache: 2 * 12 });
+  expect(report.stored.names).toBeUndefined();
+  const { out } = await cli('inspect', own);
+  const lines = out.split('\n').map((line) => line.trim().split(/ {2,}/));
+  const count = (value: number): string => value.toLocaleString('en-US');
+  expect(lines).toContainEqual([
+    'multi-token prediction',
+    count(report.prediction.total),
+    count(report.prediction.active),
+  ]);
+  const lacking = path.join(dir, 'lacking');
+  cpSync(path.join(golden, 'yarn'), lacking, { recursive: true });
+  const config = JSON.parse(readFileSync(path.join(lacking, 'config.json'), 'utf8'));
+  writeFileSync(path.join(lacking, 'config.json'), JSON.stringify({ ...config, num_nextn_predict_layers: 1 }));
+  expect(JSON.parse((await cli('inspect', lacking, '--json')).out).prediction).toBe(null);
 });
 
 it('names what a config asks for and is not there', async () => {

@@ -12,6 +12,7 @@ interface InspectFlags {
 
 /** What the checkpoint's files hold, as their headers say. */
 interface Stored {
+  readonly names: readonly string[];
   readonly files: number;
   readonly tensors: number;
   readonly bytes: number;
@@ -26,7 +27,8 @@ export function registerInspect(program: Command): void {
     .description(
       'Says, from config.json and the headers of the weights (nothing is loaded): parameters of each part, in all and of\n' +
         'those that a token is computed with; bytes that the cache holds for a token, beside those of plain multi-head\n' +
-        'attention; memory to train and to serve; floating-point operations. MODEL may lack its weights: then only what\n' +
+        'attention; memory to train and to serve; floating-point operations. Modules of multi-token prediction stand apart\n' +
+        '(they share embedding and head). MODEL may lack its weights: then only what\n' +
         'config.json says is shown. What a config asks for and this program cannot do is named.',
     )
     .argument('<model>', "a model's folder, or a run folder, whose last model is meant")
@@ -52,14 +54,17 @@ Examples:
       const { modelMemory, modelSize } = await import('../model/size.js');
       const { loraMemory, loraSize } = await import('../model/lora-size.js');
       const { countFlops } = await import('../train/flops.js');
-      const config = readConfig(folder);
+      const stored = await readStored(folder);
+      const { storedPrediction } = await import('../model/mtp.js');
+      const asked = readConfig(folder);
+      const config = stored === null ? asked : storedPrediction(asked, stored.names);
       const size = modelSize(config);
       const memory = modelMemory(size);
-      const lora = flags.lora === undefined ? undefined : loraMemory(size, loraSize(config, flags.lora), flags.lora);
+      const lora = flags.lora === undefined ? undefined : loraMemory(memory, loraSize(config, flags.lora), flags.lora);
       const flops = countFlops(config);
       const context = Math.min(1024, config.max_position_embeddings);
       const work = { context, forward: flops.forward(context), training: flops.training(context) };
-      const stored = await readStored(folder);
+      const files = stored === null ? null : withoutNames(stored);
       const report = {
         model: folder,
         model_type: config.model_type,
@@ -67,7 +72,7 @@ Examples:
         memory,
         ...(lora === undefined ? {} : { lora }),
         flops: work,
-        stored,
+        stored: files,
       };
       process.stdout.write(
         `${flags.json ? JSON.stringify(report) : inspectText(folder, config, size, memory, work, stored, lora)}\n`,
@@ -93,8 +98,10 @@ async function readStored(folder: string): Promise<Stored | null> {
   const places = single
     ? 1
     : new Set(Object.values((JSON.parse(readFileSync(index, 'utf8')) as { weight_map: object }).weight_map)).size;
-  return { files: places, tensors: source.names.length, bytes, dtypes };
+  return { names: source.names, files: places, tensors: source.names.length, bytes, dtypes };
 }
+
+const withoutNames = ({ names: _, ...rest }: Stored): Omit<Stored, 'names'> => rest;
 
 const PART_NAMES: Readonly<Record<ModelSize['parts'][number]['part'], string>> = {
   embedding: 'embedding',
@@ -113,7 +120,7 @@ export function inspectText(
   size: ModelSize,
   memory: ModelMemory,
   flops: { readonly context: number; readonly forward: number; readonly training: number },
-  stored: Stored | null,
+  stored: Omit<Stored, 'names'> | null,
   lora?: LoraMemory,
 ): string {
   const count = (value: number): string => value.toLocaleString('en-US');
@@ -121,6 +128,9 @@ export function inspectText(
     ['', 'parameters', 'a token meets'],
     ...size.parts.map(({ part, total, active }) => [PART_NAMES[part], count(total), count(active)]),
     ['all', count(size.total), count(size.active)],
+    ...(size.prediction === null
+      ? []
+      : [['multi-token prediction', count(size.prediction.total), count(size.prediction.active)]]),
   ];
   const { num_hidden_layers: layers, hidden_size: hidden, vocab_size: vocabulary } = config;
   const most = config.max_position_embeddings;

@@ -62,3 +62,15 @@ export function samplingOptions(command: Command): Command {
     )
     .option('--top-k <n>', 'draw among the n likeliest tokens; 0 means all', wholeNumber('--top-k', 0), 0);
 }
+
+export interface SpeculativeFlag {
+  readonly speculative?: boolean;
+}
+
+/** Adds the option of {@link SpeculativeFlag}. */
+export function speculativeOption(command: Command): Command {
+  return command.option(
+    '--speculative',
+    "draft with the model's module of multi-token prediction; says how many drafts were right",
+  );
+}

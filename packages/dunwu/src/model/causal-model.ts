@@ -9,6 +9,7 @@ import type { LoraConfig } from './lora-config.js';
 import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
+import { PredictionModule, predictionDepth, predictionPrefix } from './mtp.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 import { RopeTable } from './rope.js';
 import { TokenCache } from './token-cache.js';
@@ -46,7 +47,16 @@ interface Flow {
   readonly delta: Tensor | null;
 }
 
-class Layer {
+/** What a module of multi-token prediction says of every token. */
+export interface Prediction {
+  /** Ready for the head, [batch · time, hidden]. */
+  readonly hidden: Tensor;
+  /** Of the module's mixture-of-experts layer; none when its block is dense. */
+  readonly routers: RouterOutput[];
+}
+
+/** One transformer block. */
+export class Layer {
   readonly attention: Attention;
   readonly mlp: SwigluMlp | MoeLayer;
   readonly #inputNorm: Tensor;
@@ -128,6 +138,8 @@ export class CausalModel {
   readonly #norm: Tensor;
   readonly #head: Tensor | null;
   readonly #rope: RopeTable;
+  /** Modules of multi-token prediction, by depth; most models have none. */
+  readonly #prediction: PredictionModule[];
   #parameters: Parameter[] | null = null;
   /** Of the adapters that it has (lora.ts). */
   lora: LoraConfig | null = null;
@@ -142,6 +154,11 @@ export class CausalModel {
       ? null
       : normal([config.vocab_size, config.hidden_size], config.initializer_range);
     this.#rope = new RopeTable(config, isDeepseek(config) ? config.qk_rope_head_dim : config.head_dim);
+    // Last, so that a seed gives the rest the weights that it gives a model without them.
+    this.#prediction = Array.from(
+      { length: predictionDepth(config) },
+      (_, k) => new PredictionModule(config, new Layer(config, config.num_hidden_layers + k)),
+    );
   }
 
   /** The matrix of the language-model head, [vocab_size, hidden]. */
@@ -152,6 +169,16 @@ export class CausalModel {
   /** Mixture-of-experts layers in order. */
   get moeLayers(): MoeLayer[] {
     return this.#layers.flatMap((layer) => (layer.mlp instanceof MoeLayer ? [layer.mlp] : []));
+  }
+
+  /** D: modules of multi-token prediction (arXiv 2412.19437 §2.2). Only `predictions` and `predictionStep` use them. */
+  get predictionDepth(): number {
+    return this.#prediction.length;
+  }
+
+  /** Mixture-of-experts layers of the modules of multi-token prediction, by depth; {@link moeLayers} has the others. */
+  get predictionMoeLayers(): MoeLayer[] {
+    return this.#prediction.flatMap(({ block }) => (block.mlp instanceof MoeLayer ? [block.mlp] : []));
   }
 
   /** Routed experts of each of {@link moeLayers}; 0 in a dense model. */
@@ -178,13 +205,25 @@ export class CausalModel {
     return TokenCache.create(config.num_hidden_layers, rows, capacity, cacheWidth(config));
   }
 
+  /** As `cache`, of what the modules of multi-token prediction need: depth k is layer k − 1. */
+  predictionCache(rows: number, capacity: number): TokenCache {
+    return TokenCache.create(this.#prediction.length, rows, capacity, cacheWidth(this.config));
+  }
+
   /** Every named tensor, buffers included. */
   parameters(): Parameter[] {
+    const modules = this.#prediction.map((_, i) => predictionPrefix(this.config, i + 1));
+    const embeddingCopies = modules.map((prefix) => `${prefix}.embed_tokens.weight`);
+    const headCopies = modules.map((prefix) => `${prefix}.shared_head.head.weight`);
     this.#parameters ??= [
-      parameter('model.embed_tokens.weight', 'embedding', this.#embedding),
+      {
+        ...parameter('model.embed_tokens.weight', 'embedding', this.#embedding),
+        copies: this.#head === null ? [...embeddingCopies, ...headCopies] : embeddingCopies,
+      },
       ...this.#layers.flatMap((layer, i) => layer.parameters(`model.layers.${i}`)),
       parameter('model.norm.weight', 'vector', this.#norm),
-      ...(this.#head === null ? [] : [parameter('lm_head.weight', 'embedding', this.#head)]),
+      ...(this.#head === null ? [] : [{ ...parameter('lm_head.weight', 'embedding', this.#head), copies: headCopies }]),
+      ...this.#prediction.flatMap((module, i) => module.parameters(modules[i] as string)),
     ];
     return this.#parameters;
   }
@@ -258,15 +297,88 @@ export class CausalModel {
    * @returns hidden [rows, hidden] after the final norm
    */
   step(tokens: Tensor, positions: Tensor, cache: TokenCache, keys: number, mask: Tensor): Tensor {
+    return this.steps(tokens.unsqueeze(1), positions, cache, keys, mask);
+  }
+
+  /**
+   * A decoding step of T tokens per row, each attending to the cache and to those of the T before it.
+   * @param tokens int64 [rows, T], `positions` alike; of T tokens that stand one after another
+   * @param keys how many cache entries to look at: at least the largest position + 1
+   * @param mask additive, broadcast to [rows, heads, T, keys]: −inf beyond each token's own position
+   * @returns hidden [rows · T, hidden] after the final norm
+   */
+  steps(tokens: Tensor, positions: Tensor, cache: TokenCache, keys: number, mask: Tensor): Tensor {
     const rows = tokens.size(0);
     const context = this.#context(positions, mask);
     const view: CacheView = { store: cache, positions, keys };
     const routers: RouterOutput[] = [];
-    let x = this.#embedding.indexSelect(0, tokens);
+    let x = this.#embedding.indexSelect(0, tokens.reshape([-1]));
     this.#layers.forEach((layer, i) => {
       x = layer.forward(x, (normed) => layer.attention.decode(normed, rows, context, view, i), routers);
     });
     return fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
+  }
+
+  /**
+   * What the modules of multi-token prediction say of whole rows (eqs. 21–23), for as many depths as tokens are given:
+   * module k at place i has read the tokens up to i + k and predicts that at i + k + 1.
+   * @param hidden of `forward` for the same input
+   * @param following int64 [batch, time] for each depth: the token k places further on; anything where there is none, for
+   *   what such a place says reaches only places that lack theirs too
+   * @param cache when given, also remembers what `predictionStep` needs
+   */
+  predictions(hidden: Tensor, input: ModelInput, following: readonly Tensor[], cache?: TokenCache): Prediction[] {
+    const [batch, time] = input.tokens.shape as [number, number];
+    const device = input.tokens.device;
+    const positions = input.positions ?? rowPositions(batch, time, device);
+    const context = this.#context(positions, input.mask ?? null, input.starts ?? null);
+    let states = hidden;
+    return following.map((tokens, i) => {
+      const routers: RouterOutput[] = [];
+      const module = this.#module(i);
+      states = module.forward(
+        states,
+        this.#embedding.indexSelect(0, tokens.reshape([-1])),
+        (normed, attention) => attention.forward(normed, batch, context, cache, i),
+        routers,
+      );
+      return { hidden: states, routers };
+    });
+  }
+
+  /**
+   * Module 1 for T further tokens per row, on top of its own cache.
+   * @param hidden of `forward` or `steps` for these places, [rows · T, hidden]
+   * @param following int64 [rows, T]: the token behind each place; `positions`, `keys`, `mask` as of `steps`
+   * @param cache of `predictionCache`
+   * @returns ready for the head, [rows · T, hidden]
+   */
+  predictionStep(
+    hidden: Tensor,
+    following: Tensor,
+    positions: Tensor,
+    cache: TokenCache,
+    keys: number,
+    mask: Tensor,
+  ): Tensor {
+    const module = this.#module(0);
+    const context = this.#context(positions, mask);
+    const view: CacheView = { store: cache, positions, keys };
+    return module.forward(
+      hidden,
+      this.#embedding.indexSelect(0, following.reshape([-1])),
+      (normed, attention) => attention.decode(normed, following.size(0), context, view, 0),
+      [],
+    );
+  }
+
+  #module(index: number): PredictionModule {
+    const module = this.#prediction[index];
+    if (module !== undefined) return module;
+    throw new Error(
+      `multi-token prediction at depth ${index + 1}: this model has ${this.#prediction.length} modules ` +
+        '(num_nextn_predict_layers)',
+    );
   }
 
   /** hidden [rows, hidden] → logits [rows, vocab_size] in float32. For few rows; losses use the chunked head. */

@@ -5,6 +5,7 @@ import { writeFileAtomic } from '../util/fs.js';
 import { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig, readConfig } from './config.js';
 import { DERIVED_KEYS } from './dense-config.js';
+import { predictionDepth, storedPrediction } from './mtp.js';
 
 /** Hugging Face checkpoint folders, in and out: config.json and model.safetensors (or shards with an index). */
 
@@ -14,15 +15,15 @@ import { DERIVED_KEYS } from './dense-config.js';
  * @throws Error naming the file, and every tensor that is missing, has another shape, or is not known to the model.
  */
 export function loadModel(folder: string): CausalModel {
-  const config = readConfig(folder);
   const source = openCheckpoint(folder);
   try {
+    const config = storedPrediction(readConfig(folder), source.names);
     const model = new CausalModel(config);
     const known = new Set<string>();
     const problems: string[] = [];
     scope(() =>
       noGrad(() => {
-        for (const { name, tensor, disk } of model.parameters()) {
+        for (const { name, tensor, disk, copies = [] } of model.parameters()) {
           // Both layouts are read: one tensor per expert (the published one), or all experts in one.
           const fused = disk.length > 1 && source.has(name);
           for (const part of fused ? [{ name, view: (whole: Tensor) => whole }] : disk) {
@@ -41,15 +42,18 @@ export function loadModel(folder: string): CausalModel {
               target.copy_(source.tensor(part.name));
             });
           }
+          for (const copy of copies) {
+            known.add(copy);
+            if (source.has(copy)) problems.push(...copyFaults(copy, name, source.tensor(copy), tensor));
+          }
         }
       }),
     );
     for (const name of source.names) {
-      // A tied head may be stored all the same: it is the embedding again. Layers behind the last one predict further
-      // tokens, which nothing here asks for. Zero shared experts may be stored, as matrices without rows.
+      // A tied head may be stored all the same: it is the embedding again. Zero shared experts may be stored, as matrices without rows.
       const passedOver =
         (config.tie_word_embeddings && name === 'lm_head.weight') ||
-        isPredictionLayer(name, config) ||
+        isUnknownPredictionLayer(name, config) ||
         source.info(name).bytes === 0;
       if (!known.has(name) && !passedOver) {
         problems.push(`${name} is in the file but not in a model of this config`);
@@ -66,9 +70,23 @@ export function loadModel(folder: string): CausalModel {
   }
 }
 
-/** Whether a tensor belongs to one of the multi-token prediction modules (arXiv 2412.19437 §2.2) behind the layers. */
-function isPredictionLayer(name: string, config: ModelConfig): boolean {
-  if (!isDeepseek(config)) return false;
+/**
+ * What is wrong with a copy of a tensor that a module of multi-token prediction shares with the model. One that differs is
+ * refused: there is one matrix here, and to leave the other out would give other predictions than the checkpoint's.
+ */
+function copyFaults(copy: string, name: string, stored: Tensor, tensor: Tensor): string[] {
+  return scope(() => {
+    if (String(stored.shape) !== String(tensor.shape)) {
+      return [`${copy} has the shape [${stored.shape}], ${name} has [${tensor.shape}]: they are to be equal`];
+    }
+    if (stored.to('float32').eq(tensor).all().item() === 1) return [];
+    return [`${copy} differs from ${name}, which it is a copy of: remove it from the file to predict with ${name}`];
+  });
+}
+
+/** Whether a tensor belongs to a layer behind the last of a DeepSeek-V2, whose prediction modules are not published. */
+function isUnknownPredictionLayer(name: string, config: ModelConfig): boolean {
+  if (config.model_type !== 'deepseek_v2') return false;
   const layer = Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1) - config.num_hidden_layers;
   return layer >= 0 && layer < (config.num_nextn_predict_layers ?? config.num_mtp_layers ?? 0);
 }
@@ -86,11 +104,12 @@ export async function saveModel(model: CausalModel, folder: string, options: Sav
   scope(() =>
     noGrad(() => {
       const tensors = new Map<string, Tensor>();
-      for (const { tensor, disk, kind } of model.parameters()) {
+      for (const { tensor, disk, copies = [], kind } of model.parameters()) {
         for (const part of disk) {
           const view = part.view(tensor.detach());
           tensors.set(part.name, kind === 'buffer' ? view : view.to(dtype));
         }
+        for (const copy of copies) tensors.set(copy, tensor.detach().to(dtype));
       }
       writeCheckpoint(
         folder,
@@ -122,7 +141,7 @@ const ARCHITECTURES: Readonly<Record<ModelConfig['model_type'], string>> = {
   llama: 'LlamaForCausalLM',
 };
 
-/** The config as transformers expects it. What we write holds no multi-token prediction modules. */
+/** The config as transformers expects it, the modules of multi-token prediction under DeepSeek's own key. */
 export function huggingFaceConfig(config: ModelConfig): Record<string, unknown> {
   const architectures = [ARCHITECTURES[config.model_type]];
   if (!isDeepseek(config)) {
@@ -134,7 +153,7 @@ export function huggingFaceConfig(config: ModelConfig): Record<string, unknown> 
   return {
     architectures,
     ...kept,
-    num_nextn_predict_layers: 0,
+    num_nextn_predict_layers: predictionDepth(config),
     qk_head_dim: config.qk_nope_head_dim + config.qk_rope_head_dim,
     head_dim: config.qk_rope_head_dim,
     num_key_value_heads: config.num_attention_heads,

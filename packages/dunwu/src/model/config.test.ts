@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseConfig, readConfig } from './config.js';
-import { deepseekV3Shape } from './deepseek-config.js';
+import { deepseekV3PretrainShape, deepseekV3Shape } from './deepseek-config.js';
 import { ropeSettings } from './rope-config.js';
 import { TINY } from './testing/tiny.js';
 
@@ -161,10 +161,14 @@ describe('other families', () => {
 });
 
 describe('deepseekV3Shape', () => {
-  it('a recipe cannot ask for prediction layers that nothing trains', () => {
+  it('only a recipe that pretrains can ask for prediction layers', () => {
     const { vocab_size: _, ...shape } = TINY;
     expect(deepseekV3Shape.parse(shape)).toMatchObject({ n_shared_experts: 1, q_lora_rank: 10 });
-    expect(() => deepseekV3Shape.parse({ ...shape, num_nextn_predict_layers: 1 })).toThrow('num_nextn_predict_layers');
+    const asked = { ...shape, num_nextn_predict_layers: 1 };
+    expect(() => deepseekV3Shape.parse(asked)).toThrow(
+      'only a pretrain stage trains modules of multi-token prediction',
+    );
+    expect(deepseekV3PretrainShape.parse(asked)).toMatchObject({ num_nextn_predict_layers: 1 });
   });
 });
 

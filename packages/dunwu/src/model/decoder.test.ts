@@ -45,7 +45,7 @@ function decode(
   const longest = Math.max(...texts.map(({ length }) => length));
   const pagesEach = pagesFor(longest);
   const decoder = new Decoder(model, dtype);
-  const cache = new PagedCache(model.config, texts.length * pagesEach);
+  const cache = new PagedCache(model.config, texts.length * pagesEach, dtype);
   model.reserve(longest);
   try {
     return scope(() => {
@@ -54,12 +54,12 @@ function decode(
       const compute = (columns: readonly { row: number; at: number }[], wanted: readonly number[]): void => {
         const logits = decoder.step(
           {
-            tokens: BigInt64Array.from(columns, ({ row, at }) => BigInt(texts[row]?.[at] as number)),
-            lengths: BigInt64Array.from(columns, ({ at }) => BigInt(at + 1)),
-            sequences: BigInt64Array.from(columns, ({ row }) => BigInt(row)),
+            tokens: Int32Array.from(columns, ({ row, at }) => texts[row]?.[at] as number),
+            lengths: Int32Array.from(columns, ({ at }) => at + 1),
+            sequences: Int32Array.from(columns, ({ row }) => row),
             pages,
             pagesEach,
-            wanted: BigInt64Array.from(wanted, BigInt),
+            wanted: Int32Array.from(wanted),
           },
           cache,
         );
@@ -162,12 +162,12 @@ it('refuses tokens, lengths and pages that are not there', () => {
       scope(() =>
         decoder.step(
           {
-            tokens: BigInt64Array.of(BigInt(token)),
-            lengths: BigInt64Array.of(BigInt(length)),
-            sequences: BigInt64Array.of(0n),
+            tokens: Int32Array.of(token),
+            lengths: Int32Array.of(length),
+            sequences: Int32Array.of(0),
             pages: Int32Array.from(of),
             pagesEach: of.length,
-            wanted: BigInt64Array.of(BigInt(wanted)),
+            wanted: Int32Array.of(wanted),
           },
           pages,
         ),

@@ -10,16 +10,16 @@ export type DecoderType = 'float32' | 'bfloat16';
 
 /** Tokens to compute; a column each. */
 export interface DecoderStep {
-  readonly tokens: BigInt64Array;
+  readonly tokens: Int32Array;
   /** How many tokens the column's sequence has up to this one, it included. */
-  readonly lengths: BigInt64Array;
+  readonly lengths: Int32Array;
   /** Which row of `pages` the column's sequence is. */
-  readonly sequences: BigInt64Array;
+  readonly sequences: Int32Array;
   /** Where each sequence's entries lie in the cache, page after page: [sequences, pagesEach]. */
   readonly pages: Int32Array;
   readonly pagesEach: number;
   /** Columns whose logits are wanted. */
-  readonly wanted: BigInt64Array;
+  readonly wanted: Int32Array;
 }
 
 /** Tensors that are vectors or small: they stay in float32. */
@@ -36,11 +36,14 @@ const EXACT = /(norm|bias|router)$/;
 export class Decoder {
   readonly #model: CausalModel;
   readonly #number: number;
+  /** What weights are read as, and what its caches hold. */
+  readonly dtype: DecoderType;
   readonly #copies: Tensor[] = [];
 
   /** @param dtype default as the model computes */
   constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
     this.#model = model;
+    this.dtype = dtype;
     const names: string[] = [];
     const tensors: Tensor[] = [];
     this.#number = scope(() =>

@@ -44,7 +44,10 @@ const shared = {
   ...sharedKeys,
   attention_bias: z.boolean().default(false),
   moe_layer_freq: z.literal(1).optional(),
-  /** Modules for multi-token prediction that follow the model in its checkpoint. They do not change what it computes. */
+  /**
+   * Modules for multi-token prediction that follow the model in its checkpoint (mtp.ts): DeepSeek's key, and that of
+   * transformers 5, which is read where the other is not given. They do not change what the model itself computes.
+   */
   num_nextn_predict_layers: z.number().int().nonnegative().optional(),
   num_mtp_layers: z.number().int().nonnegative().optional(),
   qk_head_dim: positive.optional(),
@@ -82,12 +85,19 @@ const deepseekV2Object = z.strictObject({
 });
 
 /**
- * What a recipe says of a model: the tokenizer gives the size of the vocabulary and the special ids. Modules for
- * multi-token prediction are passed over when a checkpoint has them, but cannot be trained.
+ * What a recipe says of a model that is pretrained: the tokenizer gives the size of the vocabulary and the special ids. One
+ * key for the modules of multi-token prediction is enough.
  */
-export const deepseekV3Shape = deepseekV3Object
+export const deepseekV3PretrainShape = deepseekV3Object
   .omit({ vocab_size: true, bos_token_id: true, eos_token_id: true, pad_token_id: true })
-  .extend({ num_nextn_predict_layers: z.literal(0).optional(), num_mtp_layers: z.literal(0).optional() });
+  .extend({ num_mtp_layers: z.literal(0, { error: 'is called num_nextn_predict_layers here' }).optional() });
+
+/** The same where nothing would train modules of multi-token prediction: only pretraining does. */
+export const deepseekV3Shape = deepseekV3PretrainShape.extend({
+  num_nextn_predict_layers: z
+    .literal(0, { error: 'must be 0 or left out: only a pretrain stage trains modules of multi-token prediction' })
+    .optional(),
+});
 
 type Checked = z.output<typeof deepseekV3Object> | z.output<typeof deepseekV2Object>;
 

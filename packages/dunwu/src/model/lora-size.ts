@@ -1,7 +1,7 @@
 import { isDeepseek, type ModelConfig } from './config.js';
 import type { DeepseekConfig } from './deepseek-config.js';
 import type { DenseConfig } from './dense-config.js';
-import type { ModelSize } from './size.js';
+import type { ModelMemory } from './size.js';
 
 /** What adapters on every projection (`all-linear`) take, by shapes: nothing is allocated. */
 export interface LoraSize {
@@ -30,8 +30,8 @@ export interface LoraMemory {
   readonly merging: number;
 }
 
-export function loraMemory({ total }: ModelSize, { parameters, under }: LoraSize, rank: number): LoraMemory {
-  return { rank, parameters, training: 4 * total + 16 * parameters, merging: 4 * under };
+export function loraMemory({ weights }: ModelMemory, { parameters, under }: LoraSize, rank: number): LoraMemory {
+  return { rank, parameters, training: weights + 16 * parameters, merging: 4 * under };
 }
 
 /** How many matrices of so many inputs and outputs. */

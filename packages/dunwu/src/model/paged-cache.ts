@@ -1,33 +1,20 @@
 import { itemSize, keep, noGrad, op, scope, type Tensor, tensor, zeros } from '@dunwu/torch';
 import { isDeepseek, type ModelConfig } from './config.js';
-import type { TokenCache } from './token-cache.js';
 
 /** Tokens of a page (kPageTokens in native/kernels/paged_attention.h). */
 export const PAGE_TOKENS = 16;
 
+/** What the cache holds numbers as. */
+export type CacheType = 'float32' | 'bfloat16';
+
 /** Vectors of the decoder read whole blocks of so many numbers. */
 const BLOCK = 16;
 
-/** How the numbers of one token and layer lie in a page: `parts` blocks of `width` numbers, each padded to `padded`. */
-interface EntryLayout {
-  readonly parts: number;
-  readonly width: number;
-  readonly padded: number;
-}
-
-function entryLayout(config: ModelConfig): EntryLayout {
+/** Numbers of one token and layer as they lie in a page: each latent, or each head's key and value, padded to whole blocks. */
+function entryWidth(config: ModelConfig): number {
   const pad = (width: number): number => Math.ceil(width / BLOCK) * BLOCK;
-  if (isDeepseek(config)) {
-    const width = config.kv_lora_rank + config.qk_rope_head_dim;
-    return { parts: 1, width, padded: pad(width) };
-  }
-  return { parts: 2 * config.num_key_value_heads, width: config.head_dim, padded: pad(config.head_dim) };
-}
-
-/** Bytes of a page, over all layers. */
-export function pageBytes(config: ModelConfig): number {
-  const { parts, padded } = entryLayout(config);
-  return config.num_hidden_layers * PAGE_TOKENS * parts * padded * itemSize.float32;
+  if (isDeepseek(config)) return pad(config.kv_lora_rank + config.qk_rope_head_dim);
+  return 2 * config.num_key_value_heads * pad(config.head_dim);
 }
 
 /** Pages that `tokens` tokens need. */
@@ -42,25 +29,27 @@ export function pagesFor(tokens: number): number {
  */
 export class PagedCache {
   readonly maxPages: number;
-  readonly #layout: EntryLayout;
+  readonly #width: number;
+  readonly #dtype: CacheType;
   #layers: Tensor[];
   #pages: number;
   /** How many sequences use each page. */
   readonly #users: number[] = [];
   readonly #free: number[] = [];
 
-  constructor(config: ModelConfig, maxPages: number) {
+  /** @param dtype that of the decoder */
+  constructor(config: ModelConfig, maxPages: number, dtype: CacheType = 'float32') {
     this.maxPages = maxPages;
-    this.#layout = entryLayout(config);
+    this.#width = entryWidth(config);
+    this.#dtype = dtype;
     this.#pages = Math.min(maxPages, FIRST_PAGES);
     this.#layers = Array.from({ length: config.num_hidden_layers }, () => this.#room(this.#pages));
     this.#grown(0);
   }
 
   #room(pages: number): Tensor {
-    const { parts, padded } = this.#layout;
     // Zeros: what pads an entry is read, and must not be NaN.
-    return scope(() => keep(zeros([pages, PAGE_TOKENS, parts * padded])));
+    return scope(() => keep(zeros([pages, PAGE_TOKENS, this.#width], { dtype: this.#dtype })));
   }
 
   #grown(from: number): void {
@@ -70,7 +59,7 @@ export class PagedCache {
     }
   }
 
-  /** One tensor a layer, float32 [pages, PAGE_TOKENS, numbers of an entry]. Valid until the next {@link take}. */
+  /** One tensor a layer, [pages, PAGE_TOKENS, numbers of an entry]; how a page is laid out is the decoder's matter. Valid until the next {@link take}. */
   get layers(): readonly Tensor[] {
     return this.#layers;
   }
@@ -127,25 +116,6 @@ export class PagedCache {
         const source = tensor(BigInt64Array.from(from, BigInt));
         const target = tensor(BigInt64Array.from(to, BigInt));
         for (const layer of this.#layers) indexCopy(layer, 0, target, layer.indexSelect(0, source));
-      }),
-    );
-  }
-
-  /**
-   * Takes over entries that a prefill left in a plain cache.
-   * @param rows where each token is there: row · its capacity + position
-   * @param slots where it goes: page · PAGE_TOKENS + place in the page
-   */
-  write(plain: TokenCache, rows: readonly number[], slots: readonly number[]): void {
-    const { parts, width, padded } = this.#layout;
-    scope(() =>
-      noGrad(() => {
-        const source = tensor(BigInt64Array.from(rows, BigInt));
-        const target = tensor(BigInt64Array.from(slots, BigInt));
-        this.#layers.forEach((layer, i) => {
-          const entries = plain.read(i, plain.capacity).reshape([-1, parts, width]).indexSelect(0, source);
-          indexCopy(layer.view([-1, parts, padded]).narrow(2, 0, width), 0, target, entries);
-        });
       }),
     );
   }

@@ -18,6 +18,8 @@ export interface Parameter {
   readonly kind: ParameterKind;
   readonly tensor: Tensor;
   readonly disk: readonly DiskPart[];
+  /** Names under which checkpoints hold the whole tensor once more: written, and compared when read. */
+  readonly copies?: readonly string[];
 }
 
 export const whole = (name: string): DiskPart[] => [{ name, view: (tensor) => tensor }];

@@ -3,6 +3,7 @@ import { isDeepseek, type ModelConfig } from './config.js';
 import type { DeepseekConfig } from './deepseek-config.js';
 import type { DenseConfig } from './dense-config.js';
 import { plainCacheWidth } from './mla.js';
+import { predictionDepth } from './mtp.js';
 
 export const MODEL_PARTS = ['embedding', 'attention', 'dense', 'experts', 'shared', 'router', 'norms', 'head'] as const;
 export type ModelPart = (typeof MODEL_PARTS)[number];
@@ -23,6 +24,18 @@ export interface ModelSize {
   /** Numbers that the cache holds for a token, all layers, and what plain multi-head attention of these heads would. */
   readonly cache: number;
   readonly plainCache: number;
+  /** Of the modules of multi-token prediction, which is not in the sums above (V3: 671 B + 11.5 B); null without them. */
+  readonly prediction: PredictionSize | null;
+}
+
+export interface PredictionSize {
+  readonly modules: number;
+  /** Their own numbers; embedding and head are the model's. */
+  readonly total: number;
+  /** Of which a token is computed with in all modules, the head among them. */
+  readonly active: number;
+  /** Numbers that their cache holds for a token when they draft. */
+  readonly cache: number;
 }
 
 /** How large a model of this config is, by its shapes: nothing is allocated. */
@@ -53,7 +66,38 @@ export function modelSize(config: ModelConfig): ModelSize {
     active: sum(parts.map(({ active }) => active)),
     cache: layers * cacheWidth(config),
     plainCache: layers * (isDeepseek(config) ? plainCacheWidth(config) : 2 * heads * config.head_dim),
+    prediction: predictionSize(config),
   };
+}
+
+function predictionSize(config: ModelConfig): PredictionSize | null {
+  const modules = predictionDepth(config);
+  if (modules === 0) return null;
+  const parts = predictionParts(config);
+  const others = sum(parts.map(({ others: some = 0 }) => some));
+  return {
+    modules,
+    total: sum(parts.map(({ matrices }) => matrices)) + others,
+    active: predictionProducts(config) + others + modules * config.vocab_size * config.hidden_size,
+    cache: modules * cacheWidth(config),
+  };
+}
+
+/** Numbers in matrices that a token is multiplied with in all modules of multi-token prediction, without the head. */
+export function predictionProducts(config: ModelConfig): number {
+  return sum(predictionParts(config).map(({ matrices, met = matrices }) => met));
+}
+
+/** The modules' blocks, which are layers behind the last, and what joins state and embedding. */
+function predictionParts(config: ModelConfig): LayerPart[] {
+  const modules = predictionDepth(config);
+  if (modules === 0 || !isDeepseek(config)) return [];
+  const { hidden_size: hidden, num_hidden_layers: layers, first_k_dense_replace: dense } = config;
+  const blocks = { ...config, num_hidden_layers: modules, first_k_dense_replace: Math.max(0, dense - layers) };
+  return [
+    ...latentParts(blocks),
+    { part: 'norms', matrices: modules * 2 * hidden * hidden, others: modules * 3 * hidden },
+  ];
 }
 
 /** Numbers in matrices that a token is multiplied with in all layers; the head is not among them. */
@@ -133,7 +177,7 @@ export interface ModelMemory {
   readonly cachePerToken: number;
 }
 
-export function modelMemory({ total, cache }: ModelSize): ModelMemory {
-  const weights = BYTES * total;
+export function modelMemory({ total, cache, prediction }: ModelSize): ModelMemory {
+  const weights = BYTES * (total + (prediction?.total ?? 0));
   return { weights, training: 4 * weights, reference: weights, cachePerToken: BYTES * cache };
 }

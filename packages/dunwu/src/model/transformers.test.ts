@@ -51,6 +51,7 @@ const FAMILIES: Record<string, (seed: number) => CausalModel> = {
     } as object),
 };
 
+const MODULES = 'a module of multi-token prediction';
 const VARIANTS: Record<string, TinyOverrides> = {
   'q compression, groups, a dense layer': { bos_token_id: 0, eos_token_id: 1, pad_token_id: 0 },
   'no q compression, tied head, unnormalised weights': {
@@ -60,6 +61,8 @@ const VARIANTS: Record<string, TinyOverrides> = {
     n_group: 1,
     rope_theta: 500,
   },
+  // Layer 61 and no other is passed over in silence: here it is named as unexpected, and left out all the same.
+  [MODULES]: { num_nextn_predict_layers: 1, bos_token_id: 0, eos_token_id: 1, pad_token_id: 0 },
   'YaRN, biases, half rotary layout': {
     attention_bias: true,
     rope_interleave: false,
@@ -106,10 +109,10 @@ it.skipIf(!found)('transformers loads what we write and gives the same logits', 
     }[];
     [...Object.keys(VARIANTS), ...Object.keys(FAMILIES)].forEach((name, i) => {
       const { logits, info } = theirs[i] as (typeof theirs)[number];
-      expect(
-        Object.entries(info).filter(([, list]) => list.length > 0),
-        name,
-      ).toEqual([]);
+      const remarks = Object.entries(info)
+        .map(([kind, list]) => [kind, list.filter((one) => name !== MODULES || !one.startsWith('model.layers.3.'))])
+        .filter(([, list]) => (list as string[]).length > 0);
+      expect(remarks, name).toEqual([]);
       const mine = ours[i] as Tensor;
       const error = difference(mine, tensor(logits, { shape: mine.shape }));
       expect(error / mine.abs().amax().item(), name).toBeLessThan(1e-5);

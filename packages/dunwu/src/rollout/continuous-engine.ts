@@ -290,14 +290,14 @@ export class ContinuousEngine {
 
   /** Takes a page when the token of this place is the first of one. @returns the place */
   #entryFor(pages: number[], length: number): number {
-    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages);
+    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
+    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages, this.#decoder.dtype);
     if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
     return length;
   }
 
   /** Logits of the columns that something is drawn from, in order. */
   #compute(columns: readonly Column[]): Tensor {
-    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
     const tables = [...new Set(columns.map(({ pages }) => pages))];
     const place = new Map(tables.map((pages, i) => [pages, i]));
     const pagesEach = Math.max(...tables.map(({ length }) => length));
@@ -305,16 +305,15 @@ export class ContinuousEngine {
     tables.forEach((table, i) => {
       pages.set(table, i * pagesEach);
     });
-    const numbers = (of: (column: Column) => number): BigInt64Array =>
-      BigInt64Array.from(columns, (column) => BigInt(of(column)));
-    return this.#decoder.step(
+    const numbers = (of: (column: Column) => number): Int32Array => Int32Array.from(columns, of);
+    return (this.#decoder as Decoder).step(
       {
         tokens: numbers(({ token }) => token),
         lengths: numbers(({ length }) => length),
         sequences: numbers((column) => place.get(column.pages) as number),
         pages,
         pagesEach,
-        wanted: BigInt64Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [BigInt(i)] : []))),
+        wanted: Int32Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [i] : []))),
       },
       this.#cache as PagedCache,
     );

@@ -57,17 +57,38 @@ export function sampleTokens(
     return { tokens, logprobs: pick(logits, tokens) };
   }
   const tempered = temper(logits, temperature);
-  const cumulative = truncateLogits(tempered, sampling).softmax(-1).cumsum(-1);
-  const vocabulary = logits.size(-1);
-  const total = cumulative.narrow(-1, vocabulary - 1, 1);
+  const tokens = drawByInversion(truncateLogits(tempered, sampling).softmax(-1), uniforms);
+  return { tokens, logprobs: pick(tempered, tokens) };
+}
+
+/**
+ * Draws a token per row from shares that need not add up to 1, by inverting their cumulative sum.
+ * @param shares [rows, vocabulary], none negative and not all 0; `uniforms`: one number in [0, 1) per row
+ * @returns int64 [rows]
+ */
+export function drawByInversion(shares: Tensor, uniforms: readonly number[]): Tensor {
+  const cumulative = shares.cumsum(-1);
+  const total = cumulative.narrow(-1, shares.size(-1) - 1, 1);
   const target = tensor(Float32Array.from(uniforms), { shape: [uniforms.length, 1] })
-    .to(logits.dtype)
+    .to(shares.dtype)
     .mul(total);
   // First token whose cumulative share exceeds the target; never beyond the last one with any probability at all.
   const drawn = cumulative.le(target).to('int64').sum(-1);
   const last = cumulative.lt(total).to('int64').sum(-1);
-  const tokens = drawn.minimum(last);
-  return { tokens, logprobs: pick(tempered, tokens) };
+  return drawn.minimum(last);
+}
+
+/** The distribution that `sampleTokens` draws from, [rows, vocabulary]. @param sampling of a temperature above 0 */
+export function samplingProbabilities(
+  logits: Tensor,
+  sampling: Pick<Sampling, 'temperature' | 'top_k' | 'top_p'>,
+): Tensor {
+  return truncateLogits(temper(logits, sampling.temperature), sampling).softmax(-1);
+}
+
+/** Log-probabilities of tokens as `sampleTokens` gives them, [rows]. */
+export function samplingLogprobs(logits: Tensor, tokens: Tensor, temperature: number): Tensor {
+  return pick(temperature === 0 ? logits : temper(logits, temperature), tokens);
 }
 
 /** Below it logits are divided relative to the largest, so that no quotient overflows and ties stay ties. */

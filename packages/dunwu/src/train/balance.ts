@@ -1,6 +1,5 @@
 import { noGrad, scope, type Tensor } from '@dunwu/torch';
-import type { CausalModel } from '../model/causal-model.js';
-import type { RouterOutput } from '../model/moe.js';
+import type { MoeLayer, RouterOutput } from '../model/moe.js';
 
 /**
  * How many (token, choice) pairs each expert of each layer got, summed over the micro-batches of a step; the metric
@@ -13,10 +12,13 @@ export class ExpertLoad {
     this.#counts = Array.from({ length: layers }, () => new Array<number>(experts).fill(0));
   }
 
-  /** @param counted bool [tokens]: which tokens count; all without it. Padding is no load. */
-  add(routers: readonly RouterOutput[], counted?: Tensor): void {
+  /**
+   * @param counted bool [tokens]: which tokens count; all without it. Padding is no load.
+   * @param first the layer that the first router belongs to
+   */
+  add(routers: readonly RouterOutput[], counted?: Tensor, first = 0): void {
     routers.forEach((router, layer) => {
-      const counts = this.#counts[layer];
+      const counts = this.#counts[first + layer];
       if (counts === undefined) return;
       const found = scope(() => {
         const { indices } = router;
@@ -57,10 +59,14 @@ export class ExpertLoad {
  * Balancing without auxiliary loss (DeepSeek-V3, arXiv 2412.19437 §2.1.2): after a step the bias of an expert that got
  * more than the mean load falls by γ, that of one that got less rises by γ. No gradient. DeepSeek-V2's gate has no bias.
  */
-export function updateBalanceBias(model: CausalModel, load: ExpertLoad, speed: number): void {
+export function updateBalanceBias(
+  { moeLayers }: { readonly moeLayers: readonly MoeLayer[] },
+  load: ExpertLoad,
+  speed: number,
+): void {
   if (speed === 0) return;
   noGrad(() => {
-    model.moeLayers.forEach((layer, index) => {
+    moeLayers.forEach((layer, index) => {
       const counts = load.counts[index] ?? [];
       const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
       counts.forEach((count, expert) => {

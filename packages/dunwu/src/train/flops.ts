@@ -1,6 +1,7 @@
 import type { CausalModel } from '../model/causal-model.js';
 import { isDeepseek, type ModelConfig } from '../model/config.js';
-import { layerProducts } from '../model/size.js';
+import { predictionDepth } from '../model/mtp.js';
+import { layerProducts, predictionProducts } from '../model/size.js';
 
 /**
  * Floating-point operations by formula (2 per multiply-add), as papers count them: matrix products and attention, the
@@ -43,4 +44,13 @@ export function modelFlops(model: CausalModel): FlopCount {
     forward: (context) => base.forward(context) + 2 * adapters,
     training: (context) => base.training(context) - 2 * base.activeParameters + 6 * adapters,
   };
+}
+
+/** What the modules of multi-token prediction add to it: their blocks, projections, and the head once for each. */
+export function countPredictionFlops(config: ModelConfig): FlopCount {
+  const depth = predictionDepth(config);
+  const activeParameters = predictionProducts(config) + depth * config.hidden_size * config.vocab_size;
+  const attention = depth * attentionWidths(config);
+  const forward = (context: number): number => 2 * activeParameters + 2 * attention * context;
+  return { activeParameters, forward, training: (context) => 3 * forward(context) };
 }

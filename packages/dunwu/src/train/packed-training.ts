@@ -2,6 +2,7 @@ import { getFloat32MatmulPrecision, scope, type Tensor, tensor, tokenLogprobs } 
 import type { Loader } from '../data/loader.js';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
+import type { MoeLayer, RouterOutput } from '../model/moe.js';
 import { languageModelLoss } from '../objective/language-model.js';
 import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
 import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
@@ -34,6 +35,24 @@ export interface PackedStep {
   readonly targetsInBatch: number;
 }
 
+/** A further loss on the same forward pass, and what its own mixture-of-experts layers chose. */
+export interface AuxiliaryLoss extends Objective {
+  /** In the order of `AuxiliaryTraining.moeLayers`; `counted`, bool [batch · time], says which tokens are load. */
+  readonly routers: readonly { readonly router: RouterOutput; readonly counted: Tensor }[];
+}
+
+/** Layers of a model that a stage trains beside its own objective: the modules of multi-token prediction. */
+export interface AuxiliaryTraining {
+  /** Balanced like the model's own layers; their load is reported behind those. */
+  readonly moeLayers: readonly MoeLayer[];
+  /** Of a micro-batch at step n, to be added to the objective's; null when it has nothing to learn from. */
+  loss(step: PackedStep, n: number): AuxiliaryLoss | null;
+  /** FLOPs that this costs on a batch. */
+  flops(batch: PackedBatch): number;
+  /** More metrics of step n. */
+  metrics(n: number): Readonly<Record<string, number>>;
+}
+
 export interface PackedTraining {
   /** What is being done, in the progress line. */
   readonly label: string;
@@ -43,6 +62,7 @@ export interface PackedTraining {
   readonly lastMayBeShort?: boolean;
   /** The loss of a micro-batch; those of a step must add up to the step's. Default: next-token loss. */
   objective?(step: PackedStep): Objective;
+  readonly auxiliary?: AuxiliaryTraining;
   /** FLOPs that the objective spends on a batch besides the model's own training: a teacher's forward pass. */
   extraFlops?(batch: PackedBatch): number;
   /** More metrics, measured after the update of step n. */
@@ -69,6 +89,8 @@ export async function trainPacked(
   const optimizer = new Optimizer(model.trained(), config.optimizer);
   const flopCount = modelFlops(model);
   const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15 });
+  const { auxiliary } = plan;
+  const moeLayers = [...model.moeLayers, ...(auxiliary?.moeLayers ?? [])];
   const objectiveOf = plan.objective ?? ((step: PackedStep) => nextTokenObjective(model, step));
   let tokens = 0;
   let flops = 0;
@@ -85,7 +107,7 @@ export async function trainPacked(
       batches.push(batch);
     }
     const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
-    const load = new ExpertLoad(model.moeLayers.length, model.expertCount);
+    const load = new ExpertLoad(moeLayers.length, model.expertCount);
     let loss = 0;
     let stepFlops = 0;
     optimizer.zeroGrad();
@@ -95,20 +117,28 @@ export async function trainPacked(
         const metrics = scope(() => {
           const rows = packedTensors(batch);
           const { hidden, routers } = model.forward(rows);
-          const objective = objectiveOf({ batch, rows, hidden, targetsInBatch });
+          const packed: PackedStep = { batch, rows, hidden, targetsInBatch };
+          const objective = objectiveOf(packed);
+          const further = auxiliary?.loss(packed, n) ?? null;
           let total = objective.loss;
+          if (further !== null) total = total.add(further.loss);
+          const more = further?.routers ?? [];
           if (config.balance.sequence_loss > 0) {
-            const balance = sequenceBalanceLoss(routers, batch.batch);
+            const balance = sequenceBalanceLoss([...routers, ...more.map(({ router }) => router)], batch.batch);
             if (balance !== null) total = total.add(balance.mul(config.balance.sequence_loss / batches.length));
           }
           total.backward();
           loss += objective.loss.item();
           load.add(routers, rows.predicts);
-          return objective.metrics;
+          more.forEach(({ router, counted }, i) => {
+            load.add([router], counted, model.moeLayers.length + i);
+          });
+          return { ...objective.metrics, ...further?.metrics };
         });
         collected.push(metrics);
         tokens += batch.tokenCount;
         stepFlops += batch.tokenCount * flopCount.training(batch.time / 2) + (plan.extraFlops?.(batch) ?? 0);
+        stepFlops += auxiliary?.flops(batch) ?? 0;
       }
       return combineMetrics(collected);
     });
@@ -116,7 +146,7 @@ export async function trainPacked(
     checkGradient(gradNorm, n);
     const factor = scheduleFactor(config.schedule, n, config.steps);
     optimizer.step(factor);
-    updateBalanceBias(model, load, config.balance.bias_update_speed);
+    updateBalanceBias({ moeLayers }, load, config.balance.bias_update_speed);
     flops += stepFlops;
     const seconds = (performance.now() - started) / 1000;
     const stepTokens = batches.reduce((sum, batch) => sum + batch.tokenCount, 0);
@@ -128,6 +158,7 @@ export async function trainPacked(
       tokens,
       flops,
       expert_imbalance: load.imbalance(),
+      ...auxiliary?.metrics(n),
       ...plan.measure?.(n),
       'time/step_s': seconds,
       'time/tokens_per_s': stepTokens / seconds,

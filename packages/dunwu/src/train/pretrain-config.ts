@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { multiTokenSchema } from './multi-token-config.js';
 import { optimizerSchema } from './optimizer-config.js';
 import { scheduleSchema } from './schedule.js';
 
@@ -19,6 +20,8 @@ export const pretrainConfig = z.strictObject({
   /** Largest gradient norm. */
   clip_grad: z.number().positive().default(1),
   balance: balanceSchema.prefault({}),
+  /** How modules of multi-token prediction learn. A model that has some is never trained without: then the defaults hold. */
+  mtp: multiTokenSchema.optional(),
   /** Steps between checkpoints. */
   save_every: z.number().int().positive().default(200),
 });

@@ -102,18 +102,18 @@ export function profileGeneration(model: CausalModel, { rows, prompt, made, repe
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
   const generate = () => {
     const decoder = new Decoder(model);
-    const cache = new PagedCache(model.config, rows * pagesEach);
+    const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype);
     const pages = Int32Array.from({ length: rows * pagesEach }, () => cache.take());
     /** @param columns row, place and token of each; `wanted` of them give logits */
     const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>
       decoder.step(
         {
-          tokens: BigInt64Array.from(columns, ([, , token]) => BigInt(token)),
-          lengths: BigInt64Array.from(columns, ([, at]) => BigInt(at + 1)),
-          sequences: BigInt64Array.from(columns, ([row]) => BigInt(row)),
+          tokens: Int32Array.from(columns, ([, , token]) => token),
+          lengths: Int32Array.from(columns, ([, at]) => at + 1),
+          sequences: Int32Array.from(columns, ([row]) => row),
           pages,
           pagesEach,
-          wanted: BigInt64Array.from(wanted, BigInt),
+          wanted: Int32Array.from(wanted),
         },
         cache,
       );

@@ -7,6 +7,7 @@
 
 #include <c10/util/BFloat16.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -64,6 +65,23 @@ struct Matrix {
   int64_t step = 1;
 };
 
+/// Matrices of more bytes than this are not in the caches when they are needed: their next rows are asked for ahead.
+constexpr int64_t kFarBytes = 1 << 19;
+
+template <typename W>
+inline bool is_far(const Matrix<W>& w) {
+  return w.rows * w.columns * static_cast<int64_t>(sizeof(W)) > kFarBytes && w.step == 1;
+}
+
+/// Asks for rows begin..end.
+template <typename W>
+inline void fetch_rows(const Matrix<W>& w, int64_t begin, int64_t end) {
+  for (int64_t n = begin; n < end; ++n) {
+    const char* row = reinterpret_cast<const char*>(w.data + n * w.row);
+    for (int64_t at = 0; at < w.columns * static_cast<int64_t>(sizeof(W)); at += 64) __builtin_prefetch(row + at, 0, 2);
+  }
+}
+
 /// ROWS × (VECTORS · kLanes) of the product, held in registers.
 template <int ROWS, int VECTORS, typename W>
 inline void tile(const W* w, int64_t w_row, int64_t w_step, const float* x, int64_t width, int64_t depth, float* y, bool add) {
@@ -93,8 +111,12 @@ inline void tile(const W* w, int64_t w_row, int64_t w_step, const float* x, int6
 template <int VECTORS, typename W>
 inline void strip(const Matrix<W>& w, int64_t begin, int64_t end, const float* x, int64_t width, float* y, bool add) {
   constexpr int kRows = kAccumulators / VECTORS;
+  const bool far = is_far(w);
   int64_t n = begin;
-  for (; n + kRows <= end; n += kRows) tile<kRows, VECTORS>(w.data + n * w.row, w.row, w.step, x, width, w.columns, y + n * width, add);
+  for (; n + kRows <= end; n += kRows) {
+    if (far) fetch_rows(w, n + kRows, std::min(end, n + 2 * kRows));
+    tile<kRows, VECTORS>(w.data + n * w.row, w.row, w.step, x, width, w.columns, y + n * width, add);
+  }
   for (; n + 2 <= end; n += 2) tile<2, VECTORS>(w.data + n * w.row, w.row, w.step, x, width, w.columns, y + n * width, add);
   for (; n < end; ++n) tile<1, VECTORS>(w.data + n * w.row, w.row, w.step, x, width, w.columns, y + n * width, add);
 }

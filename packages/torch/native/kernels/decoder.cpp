@@ -96,18 +96,19 @@ struct Scratch {
 
 /// A column is a token: of another sequence each when decoding, several neighbours of one sequence when a prompt is read.
 struct StepInputs {
-  const int64_t* tokens;
+  const int32_t* tokens;
   /// Tokens of the column's sequence up to this one, it included.
-  const int64_t* lengths;
+  const int32_t* lengths;
   /// Which sequence a column belongs to: a row of `pages`.
-  const int64_t* sequences;
+  const int32_t* sequences;
   const int32_t* pages;
   int64_t columns, pages_per_sequence;
   /// Columns whose logits are wanted.
-  const int64_t* wanted;
+  const int32_t* wanted;
   int64_t wanted_count;
   const float *cosine, *sine;
-  std::vector<float*> cache;
+  /// In the decoder's own type.
+  std::vector<void*> cache;
   int64_t page_stride;
 };
 
@@ -115,6 +116,7 @@ struct Decoder {
   virtual ~Decoder() = default;
   virtual void step(const StepInputs& in, float* logits, int64_t threads) = 0;
   int64_t layers = 0, vocabulary = 0, entry_width = 0, rotary_half = 0, hidden_width = 0;
+  at::ScalarType cache_type = at::kFloat;
 };
 
 template <typename W>
@@ -123,6 +125,7 @@ class TypedDecoder : public Decoder {
   explicit TypedDecoder(const Parts& parts) {
     if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_matrix_units() && parts.whole("even") != 0;
     layers = parts.whole("layers");
+    cache_type = c10::CppTypeToScalarType<W>::value;
     hidden_ = hidden_width = parts.whole("hidden");
     eps_ = static_cast<float>(parts.setting("eps"));
     heads_ = parts.whole("heads");
@@ -167,9 +170,9 @@ class TypedDecoder : public Decoder {
         normalise(team, room.x, room.normed, layer.input_norm, hidden_, width, eps_);
         team.meet();
         if (latent_)
-          latent_attention(team, layer, in, in.cache[i], width, room);
+          latent_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         else
-          grouped_attention(team, layer, in, in.cache[i], width, room);
+          grouped_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         normalise(team, room.x, room.normed, layer.post_norm, hidden_, width, eps_);
         team.meet();
         if (layer.dense)
@@ -192,8 +195,9 @@ class TypedDecoder : public Decoder {
       team.meet();
       // Rows of logits, as samplers want them.
       const auto [begin, end] = team.share(in.wanted_count);
-      for (int64_t i = begin; i < end; ++i)
-        for (int64_t v = 0; v < vocabulary; ++v) logits[i * vocabulary + v] = room.wide[v * last + i];
+      for (int64_t v = 0; v < vocabulary; v += kColumnBlock)
+        for (int64_t i = begin; i < end; ++i)
+          for (int64_t j = v; j < std::min(vocabulary, v + kColumnBlock); ++j) logits[i * vocabulary + j] = room.wide[j * last + i];
       release();
     });
   }
@@ -290,10 +294,9 @@ class TypedDecoder : public Decoder {
     weights_.resize(pairs);
     room.chosen = chosen_.data();
     room.weights = weights_.data();
-    int64_t longest = 0;
-    for (int64_t m = 0; m < in.columns; ++m) longest = std::max(longest, in.lengths[m]);
-    const int64_t query = latent_ ? heads_ * (entry_width + padded(rank_)) : 2 * heads_ * padded(head_width_);
-    const int64_t attention = query + heads_ * padded(longest);
+    const int64_t longest = longest_of(in);
+    const int64_t some = std::min(heads_, kHeadBlock), near = some * (rank_ + 2 * rotary_half) * kColumnBlock;
+    const int64_t attention = latent_ ? some * (entry_width + padded(rank_) + padded(longest)) + near : heads_ * (2 * padded(head_width_) + padded(longest));
     // The columns of an expert, its gates and ups, and what they become.
     const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
@@ -310,7 +313,7 @@ class TypedDecoder : public Decoder {
   void embed(const Team& team, const StepInputs& in, int64_t width, const Room& room) const {
     const auto [begin, end] = team.share(width);
     for (int64_t m = begin; m < end; ++m) {
-      const W* row = m < in.columns ? embedding_.data + in.tokens[m] * hidden_ : nullptr;
+      const W* row = m < in.columns ? embedding_.data + static_cast<int64_t>(in.tokens[m]) * hidden_ : nullptr;
       for (int64_t k = 0; k < hidden_; ++k) room.x[k * width + m] = row == nullptr ? 0.0f : wide(row[k]);
     }
     team.meet();
@@ -391,15 +394,23 @@ class TypedDecoder : public Decoder {
     return {begin * parts, std::max(begin, end) * parts};
   }
 
-  static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + in.sequences[m] * in.pages_per_sequence; }
+  static int64_t longest_of(const StepInputs& in) { return *std::max_element(in.lengths, in.lengths + in.columns); }
 
-  float* entry(const StepInputs& in, float* cache, int64_t m) const {
-    const int64_t position = in.lengths[m] - 1;
-    const int64_t page = table(in, m)[position / kPageTokens];
-    return cache + page * in.page_stride + position % kPageTokens * entry_width;
+  /// `count` pieces of kColumnBlock numbers, `stride` apart, one after another.
+  static void copy_lines(const float* from, int64_t stride, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * kColumnBlock, from + i * stride, kColumnBlock * sizeof(float));
   }
 
-  void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
+  static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + static_cast<int64_t>(in.sequences[m]) * in.pages_per_sequence; }
+
+  /// Where column m's numbers go; `token` numbers apart in their page.
+  W* entry(const StepInputs& in, W* cache, int64_t m, int64_t token) const {
+    const int64_t position = in.lengths[m] - 1;
+    const int64_t page = table(in, m)[position / kPageTokens];
+    return cache + page * in.page_stride + position % kPageTokens * token;
+  }
+
+  void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
     const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
     float *query_latent = room.first, *query = room.second, *kv = room.third;
     prepare(team, room.normed, hidden_, width, room);
@@ -413,8 +424,8 @@ class TypedDecoder : public Decoder {
       const auto [begin, end] = team.share(width, kLanes);
       for (int64_t m = begin; m < std::min(end, in.columns); ++m) {
         rotate(kv + rank_ * width, width, m, in.lengths[m] - 1, in, room.own[team.member]);
-        float* to = entry(in, cache, m);
-        for (int64_t i = 0; i < rank_ + rope; ++i) to[i] = kv[i * width + m];
+        W* to = entry(in, cache, m, entry_width);
+        for (int64_t i = 0; i < rank_ + rope; ++i) to[i] = static_cast<W>(kv[i * width + m]);
       }
     }
     team.meet();
@@ -439,25 +450,39 @@ class TypedDecoder : public Decoder {
       const auto [begin, end] = attention_share(team, in, parts);
       if (team.member == 0) clear_padding(mixed, heads_ * rank_, in.columns, width);
       float* own = room.own[team.member];
-      float *queries = own, *outputs = own + heads_ * entry_width, *scores = outputs + heads_ * padded(rank_);
+      const int64_t some = std::min(heads_, kHeadBlock);
+      float *queries = own, *outputs = queries + some * entry_width, *scores = outputs + some * padded(rank_);
+      float* near = scores + some * padded(longest_of(in));
+      int64_t near_block = -1, near_first = -1;
       for (int64_t item = begin; item < end; ++item) {
         const int64_t m = item / parts, first = item % parts * kHeadBlock, count = std::min(kHeadBlock, heads_ - first);
+        // A column's numbers lie a row apart: those of 16 columns are brought near first, whole lines at a time.
+        const int64_t block = m / kColumnBlock, lane = m % kColumnBlock;
+        if (block != near_block || first != near_first) {
+          near_block = block;
+          near_first = first;
+          for (int64_t h = 0; h < count; ++h) {
+            float* to = near + h * (rank_ + rope) * kColumnBlock;
+            copy_lines(moved + (first + h) * rank_ * width + block * kColumnBlock, width, rank_, to);
+            copy_lines(query + ((first + h) * query_width + nope_) * width + block * kColumnBlock, width, rope, to + rank_ * kColumnBlock);
+          }
+        }
         const int64_t position = in.lengths[m] - 1;
         const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
         const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
         for (int64_t h = 0; h < count; ++h) {
           float* to = queries + h * entry_width;
-          const float* from = moved + (first + h) * rank_ * width + m;
-          for (int64_t i = 0; i < rank_; ++i) to[i] = from[i * width] * scale_;
-          const float* turned = query + ((first + h) * query_width + nope_) * width + m;
+          const float* from = near + h * (rank_ + rope) * kColumnBlock + lane;
+          for (int64_t i = 0; i < rank_; ++i) to[i] = from[i * kColumnBlock] * scale_;
+          const float* turned = from + rank_ * kColumnBlock;
           for (int64_t i = 0; i < rotary_half; ++i) {
-            const float a = turned[i * step * width] * scale_, b = turned[(i * step + other) * width] * scale_;
-            to[rank_ + i] = a * cosine[i] - b * sine[i];
-            to[rank_ + rotary_half + i] = b * cosine[i] + a * sine[i];
+            const float x = turned[i * step * kColumnBlock] * scale_, y = turned[(i * step + other) * kColumnBlock] * scale_;
+            to[rank_ + i] = x * cosine[i] - y * sine[i];
+            to[rank_ + rotary_half + i] = y * cosine[i] + x * sine[i];
           }
           for (int64_t i = rank_ + rope; i < entry_width; ++i) to[i] = 0;
         }
-        const Pages pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
+        const Pages<W> pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
         attend(pages, queries, count, 0, entry_width, 0, padded(rank_), scores, outputs);
         for (int64_t h = 0; h < count; ++h)
           for (int64_t i = 0; i < rank_; ++i) mixed[((first + h) * rank_ + i) * width + m] = outputs[h * padded(rank_) + i];
@@ -480,8 +505,9 @@ class TypedDecoder : public Decoder {
     team.meet();
   }
 
-  void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, float* cache, int64_t width, const Room& room) const {
-    const int64_t wide_head = padded(head_width_), shared = heads_ / groups_;
+  void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
+    // In a page each head's keys, and then each head's values, lie together.
+    const int64_t wide_head = padded(head_width_), part = kPageTokens * wide_head, shared = heads_ / groups_;
     float* qkv = room.first;
     prepare(team, room.normed, hidden_, width, room);
     apply(team, layer.qkv, room.normed, width, qkv, room);
@@ -491,7 +517,7 @@ class TypedDecoder : public Decoder {
       const auto [begin, end] = team.share(in.columns);
       float* own = room.own[team.member];
       for (int64_t m = begin; m < end; ++m) {
-        float* to = entry(in, cache, m);
+        W* to = entry(in, cache, m, wide_head);
         for (int64_t h = 0; h < heads_ + groups_; ++h) {
           float* x = qkv + h * head_width_ * width;
           const float* norm = h < heads_ ? layer.query_norm : layer.key_norm;
@@ -503,11 +529,11 @@ class TypedDecoder : public Decoder {
           }
           rotate(x, width, m, in.lengths[m] - 1, in, own);
           if (h < heads_) continue;
-          float* key = to + (h - heads_) * wide_head;
+          W* key = to + (h - heads_) * part;
           const float* value = qkv + (h + groups_) * head_width_ * width + m;
           for (int64_t i = 0; i < head_width_; ++i) {
-            key[i] = x[i * width + m];
-            key[groups_ * wide_head + i] = value[i * width];
+            key[i] = static_cast<W>(x[i * width + m]);
+            key[groups_ * part + i] = static_cast<W>(value[i * width]);
           }
         }
       }
@@ -525,8 +551,8 @@ class TypedDecoder : public Decoder {
           const float* from = qkv + (group * shared + h) * head_width_ * width + m;
           for (int64_t i = 0; i < wide_head; ++i) queries[h * wide_head + i] = i < head_width_ ? from[i * width] * scale_ : 0.0f;
         }
-        const Pages pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
-        attend(pages, queries, shared, group * wide_head, wide_head, (groups_ + group) * wide_head, wide_head, scores, outputs);
+        const Pages<W> pages{cache, table(in, m), in.page_stride, wide_head, in.lengths[m]};
+        attend(pages, queries, shared, group * part, wide_head, (groups_ + group) * part, wide_head, scores, outputs);
         for (int64_t h = 0; h < shared; ++h)
           for (int64_t i = 0; i < head_width_; ++i)
             mixed[((group * shared + h) * head_width_ + i) * width + m] = outputs[h * wide_head + i];
@@ -744,25 +770,25 @@ int64_t decoder_entry_width(int64_t number) { return decoder(number).entry_width
 at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tensor& lengths, const at::Tensor& sequences, const at::Tensor& pages, const at::Tensor& wanted, const at::Tensor& cosine, const at::Tensor& sine, at::TensorList cache) {
   Decoder& model = decoder(number);
   const int64_t columns = tokens.size(0);
-  for (const at::Tensor& one : {tokens, lengths, sequences}) TORCH_CHECK(one.scalar_type() == at::kLong && one.dim() == 1 && one.size(0) == columns && one.is_contiguous(), "decoder: tokens, lengths and sequences must be int64 [columns], got ", tokens.sizes(), ", ", lengths.sizes(), " and ", sequences.sizes());
-  TORCH_CHECK(wanted.scalar_type() == at::kLong && wanted.dim() == 1 && wanted.is_contiguous(), "decoder: wanted must be int64 [columns whose logits are wanted], got ", wanted.sizes());
+  for (const at::Tensor& one : {tokens, lengths, sequences}) TORCH_CHECK(one.scalar_type() == at::kInt && one.dim() == 1 && one.size(0) == columns && one.is_contiguous(), "decoder: tokens, lengths and sequences must be int32 [columns], got ", tokens.sizes(), ", ", lengths.sizes(), " and ", sequences.sizes());
+  TORCH_CHECK(wanted.scalar_type() == at::kInt && wanted.dim() == 1 && wanted.is_contiguous(), "decoder: wanted must be int32 [columns whose logits are wanted], got ", wanted.sizes());
   TORCH_CHECK(pages.scalar_type() == at::kInt && pages.dim() == 2 && pages.is_contiguous(), "decoder: pages must be int32 [sequences, pages each], got ", pages.sizes());
   TORCH_CHECK(static_cast<int64_t>(cache.size()) == model.layers, "decoder: the cache has ", cache.size(), " layers, the model ", model.layers);
   TORCH_CHECK(cosine.scalar_type() == at::kFloat && cosine.dim() == 2 && cosine.size(1) == model.rotary_half && sine.sizes() == cosine.sizes() && cosine.is_contiguous() && sine.is_contiguous(), "decoder: cosine and sine must be float32 [positions, ", model.rotary_half, "], got ", cosine.sizes());
-  StepInputs in{tokens.const_data_ptr<int64_t>(), lengths.const_data_ptr<int64_t>(), sequences.const_data_ptr<int64_t>(), pages.const_data_ptr<int32_t>(), columns, pages.size(1), wanted.const_data_ptr<int64_t>(), wanted.size(0), cosine.const_data_ptr<float>(), sine.const_data_ptr<float>(), {}, kPageTokens * model.entry_width};
+  StepInputs in{tokens.const_data_ptr<int32_t>(), lengths.const_data_ptr<int32_t>(), sequences.const_data_ptr<int32_t>(), pages.const_data_ptr<int32_t>(), columns, pages.size(1), wanted.const_data_ptr<int32_t>(), wanted.size(0), cosine.const_data_ptr<float>(), sine.const_data_ptr<float>(), {}, kPageTokens * model.entry_width};
   int64_t most = 0;
   for (size_t i = 0; i < cache.size(); ++i) {
     const at::Tensor& layer = cache[i];
-    TORCH_CHECK(layer.scalar_type() == at::kFloat && layer.dim() == 3 && layer.size(1) == kPageTokens && layer.size(2) == model.entry_width && layer.is_contiguous() && (i == 0 || layer.size(0) == most), "decoder: a layer of the cache must be float32 [pages, ", kPageTokens, ", ", model.entry_width, "], got ", layer.sizes());
+    TORCH_CHECK(layer.scalar_type() == model.cache_type && layer.dim() == 3 && layer.size(1) == kPageTokens && layer.size(2) == model.entry_width && layer.is_contiguous() && (i == 0 || layer.size(0) == most), "decoder: a layer of the cache must be ", model.cache_type, " [pages, ", kPageTokens, ", ", model.entry_width, "], got ", layer.sizes());
     most = layer.size(0);
-    in.cache.push_back(layer.data_ptr<float>());
+    in.cache.push_back(layer.data_ptr());
   }
   for (int64_t m = 0; m < columns; ++m) {
     TORCH_CHECK_INDEX(in.tokens[m] >= 0 && in.tokens[m] < model.vocabulary, "decoder: token ", in.tokens[m], " of ", model.vocabulary);
     TORCH_CHECK_INDEX(in.sequences[m] >= 0 && in.sequences[m] < pages.size(0), "decoder: column ", m, " is of sequence ", in.sequences[m], " of ", pages.size(0));
     const int64_t length = in.lengths[m], used = (length + kPageTokens - 1) / kPageTokens;
     TORCH_CHECK_INDEX(length >= 1 && length <= cosine.size(0) && used <= pages.size(1), "decoder: column ", m, " has ", length, " tokens; there are ", cosine.size(0), " positions and ", pages.size(1), " pages");
-    const int32_t* table = in.pages + in.sequences[m] * pages.size(1);
+    const int32_t* table = in.pages + static_cast<int64_t>(in.sequences[m]) * pages.size(1);
     for (int64_t i = 0; i < used; ++i) TORCH_CHECK_INDEX(table[i] >= 0 && table[i] < most, "decoder: sequence ", in.sequences[m], " names page ", table[i], " of ", most);
   }
   for (int64_t i = 0; i < in.wanted_count; ++i) TORCH_CHECK_INDEX(in.wanted[i] >= 0 && in.wanted[i] < columns, "decoder: wanted column ", in.wanted[i], " of ", columns);

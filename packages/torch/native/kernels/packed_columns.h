@@ -42,8 +42,10 @@ inline void pack_pairs(const float* x, int64_t begin, int64_t end, int64_t depth
 inline void multiply_packed(const Matrix<c10::BFloat16>& w, int64_t begin, int64_t end, const c10::BFloat16* packed, int64_t width, float* y, bool add = false) {
   // In blocks: the kernels of libtorch are made for a shape, and kept.
   constexpr int64_t kRows = 64;
+  const bool far = is_far(w);
   for (int64_t n = begin; n < end; n += kRows) {
     const int64_t rows = std::min(kRows, end - n);
+    if (far) fetch_rows(w, n + rows, std::min(end, n + rows + kRows));
     at::native::cpublas::brgemm(rows, width, w.columns, w.row, width, width, add, w.data + n * w.row, packed, y + n * width, true);
   }
 }

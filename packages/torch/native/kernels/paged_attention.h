@@ -1,8 +1,11 @@
 // Attention of one token's query heads to all the tokens of its sequence, whose entries lie in pages.
 #pragma once
 
+#include <c10/util/BFloat16.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "columns.h"
 #include "math.h"
@@ -12,13 +15,35 @@ namespace dunwu {
 /// Tokens of a page.
 constexpr int64_t kPageTokens = 16;
 
-/// The entries of one sequence.
+/// The entries of one sequence: page i begins at table[i] · stride, and there the tokens stand `entry` numbers apart.
+template <typename C>
 struct Pages {
-  const float* memory;
+  const C* memory;
   const int32_t* table;
   int64_t stride, entry, tokens;
-  const float* page(int64_t i) const { return memory + table[i] * stride; }
+  const C* page(int64_t i) const { return memory + table[i] * stride; }
+  int64_t count() const { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+  /// Asks for the numbers that are read of a page, so that they are there when it is its turn.
+  void fetch(int64_t i, int64_t offset, int64_t width) const {
+    if (i >= count()) return;
+    const char* from = reinterpret_cast<const char*>(page(i) + offset);
+    const int64_t bytes = ((kPageTokens - 1) * entry + width) * static_cast<int64_t>(sizeof(C));
+    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
+  }
 };
+
+inline Lanes load_wide(const float* from) { return load(from); }
+inline Lanes load_wide(const c10::BFloat16* from) {
+  typedef uint16_t Brief __attribute__((vector_size(kLanes * 2)));
+  typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
+  Brief brief;
+  std::memcpy(&brief, from, sizeof brief);
+  const Bits bits = __builtin_convertvector(brief, Bits) << 16;
+  Lanes value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
 
 #if defined(__AVX512F__)
 /// The sums of the lanes of 16 vectors, in their order: neighbours are added until one vector is left.
@@ -38,44 +63,47 @@ inline Lanes sums_of_16(const Lanes* v) {
   return left[0];
 }
 
-/// Four heads and four tokens at a time: 16 sums, which are added up together.
-inline void scores_of_4x4(const float* key, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+/// HEADS heads and 16 / HEADS tokens at a time: 16 sums, which are added up together.
+template <int HEADS, typename C>
+inline void scores_of_16(const C* key, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+  constexpr int kTokens = 16 / HEADS;
   Lanes sums[16] = {};
   for (int64_t i = 0; i < width; i += kLanes) {
-    Lanes keys[4];
+    Lanes query[HEADS];
 #pragma GCC unroll 4
-    for (int t = 0; t < 4; ++t) keys[t] = load(key + t * entry + i);
+    for (int h = 0; h < HEADS; ++h) query[h] = load(queries + h * query_stride + i);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      const Lanes part = load_wide(key + t * entry + i);
 #pragma GCC unroll 4
-    for (int h = 0; h < 4; ++h) {
-      const Lanes query = load(queries + h * query_stride + i);
-#pragma GCC unroll 4
-      for (int t = 0; t < 4; ++t) sums[4 * h + t] += keys[t] * query;
+      for (int h = 0; h < HEADS; ++h) sums[kTokens * h + t] += part * query[h];
     }
   }
   const Lanes all_sums = sums_of_16(sums);
   float parts[16];
   std::memcpy(parts, &all_sums, sizeof parts);
-  for (int h = 0; h < 4; ++h) std::memcpy(scores + h * score_stride, parts + 4 * h, 16);
+  for (int h = 0; h < HEADS; ++h) std::memcpy(scores + h * score_stride, parts + kTokens * h, kTokens * 4);
 }
 #endif
 
 /// scores[h][t] = query h · the entry's numbers offset.. of token t, HEADS heads at a time. `width` in whole column blocks.
-template <int HEADS>
-inline void scores_of(const Pages& pages, const float* queries, int64_t query_stride, int64_t offset, int64_t width, float* scores, int64_t score_stride) {
+template <int HEADS, typename C>
+inline void scores_of(const Pages<C>& pages, const float* queries, int64_t query_stride, int64_t offset, int64_t width, float* scores, int64_t score_stride) {
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
-    const float* page = pages.page(begin / kPageTokens) + offset;
+    const C* page = pages.page(begin / kPageTokens) + offset;
+    pages.fetch(begin / kPageTokens + 1, offset, width);
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     int64_t t = 0;
 #if defined(__AVX512F__)
     // Beyond the sequence's end lie entries of the same page that nobody reads the scores of.
-    if constexpr (HEADS == 4)
-      for (; t < count; t += 4) scores_of_4x4(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
+    if constexpr (16 % HEADS == 0)
+      for (; t < count; t += 16 / HEADS) scores_of_16<HEADS, C>(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
 #endif
     for (; t < count; ++t) {
       Lanes sums[HEADS] = {};
-      const float* key = page + t * pages.entry;
+      const C* key = page + t * pages.entry;
       for (int64_t i = 0; i < width; i += kLanes) {
-        const Lanes part = load(key + i);
+        const Lanes part = load_wide(key + i);
 #pragma GCC unroll 8
         for (int h = 0; h < HEADS; ++h) sums[h] += part * load(queries + h * query_stride + i);
       }
@@ -85,16 +113,17 @@ inline void scores_of(const Pages& pages, const float* queries, int64_t query_st
 }
 
 /// outputs[h] = Σ_t weights[h][t] · the entry's numbers offset.. of token t.
-template <int HEADS, int VECTORS>
-inline void mix_part(const Pages& pages, const float* weights, int64_t weight_stride, int64_t offset, float* outputs, int64_t output_stride) {
+template <int HEADS, int VECTORS, typename C>
+inline void mix_part(const Pages<C>& pages, const float* weights, int64_t weight_stride, int64_t offset, float* outputs, int64_t output_stride) {
   Lanes sums[HEADS][VECTORS] = {};
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
-    const float* page = pages.page(begin / kPageTokens) + offset;
+    const C* page = pages.page(begin / kPageTokens) + offset;
+    pages.fetch(begin / kPageTokens + 1, offset, VECTORS * kLanes);
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     for (int64_t t = 0; t < count; ++t) {
       Lanes values[VECTORS];
 #pragma GCC unroll 8
-      for (int v = 0; v < VECTORS; ++v) values[v] = load(page + t * pages.entry + v * kLanes);
+      for (int v = 0; v < VECTORS; ++v) values[v] = load_wide(page + t * pages.entry + v * kLanes);
 #pragma GCC unroll 8
       for (int h = 0; h < HEADS; ++h) {
         const Lanes weight = all(weights[h * weight_stride + begin + t]);
@@ -109,10 +138,10 @@ inline void mix_part(const Pages& pages, const float* weights, int64_t weight_st
     for (int v = 0; v < VECTORS; ++v) store(outputs + h * output_stride + v * kLanes, sums[h][v]);
 }
 
-template <int HEADS>
-inline void attend_heads(const Pages& pages, const float* queries, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
+template <int HEADS, typename C>
+inline void attend_heads(const Pages<C>& pages, const float* queries, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
   const int64_t stride = padded(pages.tokens);
-  scores_of<HEADS>(pages, queries, key_width, key_offset, key_width, scores, stride);
+  scores_of<HEADS, C>(pages, queries, key_width, key_offset, key_width, scores, stride);
   for (int h = 0; h < HEADS; ++h) {
     float* row = scores + h * stride;
     const float total = exponentiate(row, pages.tokens, maximum(row, pages.tokens));
@@ -122,13 +151,14 @@ inline void attend_heads(const Pages& pages, const float* queries, int64_t key_o
   int64_t i = 0;
   constexpr int kVectors = kAccumulators >= 24 ? 4 : 2;
   for (; i + kVectors * kLanes <= value_width; i += kVectors * kLanes)
-    mix_part<HEADS, kVectors>(pages, scores, stride, value_offset + i, outputs + i, value_width);
-  for (; i < value_width; i += kLanes) mix_part<HEADS, 1>(pages, scores, stride, value_offset + i, outputs + i, value_width);
+    mix_part<HEADS, kVectors, C>(pages, scores, stride, value_offset + i, outputs + i, value_width);
+  for (; i < value_width; i += kLanes) mix_part<HEADS, 1, C>(pages, scores, stride, value_offset + i, outputs + i, value_width);
 }
 
 /// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros; outputs [heads, value_width].
 /// Keys and values are parts of the entries. `scores` has room for heads · padded(tokens) numbers.
-inline void attend(const Pages& pages, const float* queries, int64_t heads, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
+template <typename C>
+inline void attend(const Pages<C>& pages, const float* queries, int64_t heads, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
   int64_t h = 0;
   for (; h + 4 <= heads; h += 4)
     attend_heads<4>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
-import { deepseekV3Schema, type deepseekV3Shape } from '../../model/deepseek-config.js';
+import { type deepseekV3PretrainShape, deepseekV3Schema } from '../../model/deepseek-config.js';
 
-type Shape = z.output<typeof deepseekV3Shape>;
+type Shape = z.output<typeof deepseekV3PretrainShape>;
 
 /** What a recipe says of a model, checked as a whole: issues at `path`. */
 export function checkModelShape(shape: Shape, path: readonly string[], context: z.core.$RefinementCtx): void {

@@ -35,3 +35,13 @@ it('the note of a small model, by hand', () => {
   expect(en.startsWith(`${parameterCount(model)} parameters`)).toBe(true);
   model.dispose();
 });
+
+it('modules of multi-token prediction are told apart from the model', () => {
+  const [alone, model] = [tinyModel(1), tinyModel(1, { num_nextn_predict_layers: 1 })];
+  const more = parameterCount(model) - parameterCount(alone);
+  const [before, note] = [savingsNote(alone), savingsNote(model)] as { en: string; zh: string }[];
+  expect(note?.en).toBe(`${before?.en}; ${more} more in 1 module(s) for multi-token prediction`);
+  expect(note?.zh).toBe(`${before?.zh}；另有 1 个多 token 预测模块，共 ${more} 个参数`);
+  alone.dispose();
+  model.dispose();
+});
