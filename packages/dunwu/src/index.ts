@@ -25,11 +25,22 @@ export {
   studentT,
   wilsonInterval,
 } from './eval/statistics.js';
+export { loadAdapter, type SaveAdapterOptions, saveAdapter } from './model/adapter-folder.js';
 export { CausalModel, type ModelInput, type ModelOutput, type Prediction } from './model/causal-model.js';
 export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
 export { isDeepseek, MODEL_TYPES, type ModelConfig, parseConfig, readConfig } from './model/config.js';
 export type { DeepseekConfig, DeepseekV2Config, DeepseekV3Config } from './model/deepseek-config.js';
 export type { DenseConfig } from './model/dense-config.js';
+export {
+  absorbAdapters,
+  addAdapters,
+  mergeAdapters,
+  type ReferenceModel,
+  unmergeAdapters,
+  withAdaptersOff,
+  withoutAdapters,
+} from './model/lora.js';
+export { type LoraConfig, loraConfig } from './model/lora-config.js';
 export { predictionDepth } from './model/mtp.js';
 export { loadScalarModel, ScalarModel, saveScalarModel } from './model/scalar-model.js';
 export * from './objective/index.js';

@@ -4,6 +4,8 @@ import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
 import {
+  type AdapterFlag,
+  adapterOption,
   type SamplingFlags,
   type SpeculativeFlag,
   samplingOptions,
@@ -11,7 +13,7 @@ import {
   wholeNumber,
 } from './options.js';
 
-interface ChatFlags extends SamplingFlags, SpeculativeFlag {
+interface ChatFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag {
   readonly maxTokens: number;
   readonly seed: number;
   readonly system?: string;
@@ -35,7 +37,7 @@ export function registerChat(program: Command): void {
     )
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
     .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024);
-  speculativeOption(samplingOptions(command))
+  adapterOption(speculativeOption(samplingOptions(command)))
     .option('--seed <n>', 'seed of the draws: the same questions get the same answers', wholeNumber('--seed', 0), 1)
     .option('--system <text>', "the system's message")
     .addHelpText(
@@ -57,7 +59,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
   const [opened, { createGenerator, speculativeText }, { begunThought }, { Conversation }, { AnswerPrinter }] =
     await Promise.all([
-      openModel(folder),
+      openModel(folder, flags.adapter),
       import('./speculative.js'),
       import('../text/begun-thought.js'),
       import('./conversation.js'),

@@ -11,10 +11,10 @@ import { EXIT } from './errors.js';
 import { interruption } from './interrupt.js';
 import { findModel, type RunOfModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { realNumber, wholeNumber } from './options.js';
+import { type AdapterFlag, adapterOption, realNumber, wholeNumber } from './options.js';
 import { type ChosenTask, chooseTask } from './task-argument.js';
 
-interface EvalFlags {
+interface EvalFlags extends AdapterFlag {
   readonly task?: string;
   readonly n?: number;
   readonly samples: number;
@@ -36,8 +36,7 @@ const INSTRUCTIONS: readonly Instruction[] = ['none', 'r1-zero-en', 'r1-zero-zh'
 
 /** `dunwu eval MODEL`: how many problems of a task a model solves. */
 export function registerEval(program: Command): void {
-  program
-    .command('eval')
+  adapterOption(program.command('eval'))
     .summary('measure a model on held-out problems')
     .description(
       'Measures a model on problems with checkable answers that it was not trained on. Right means right in the ' +
@@ -107,7 +106,7 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
   const problems = heldOut(chosen, flags);
   const [evaluation, { tokenizer, load, stopIds }, { createProgress }] = await Promise.all([
     import('../eval/evaluate.js'),
-    openModel(folder),
+    openModel(folder, flags.adapter),
     import('../util/progress.js'),
   ]);
   const model = load();
@@ -130,13 +129,14 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
     template: template ?? null,
     batch,
   });
+  const measured = flags.adapter === undefined ? folder : `${folder} with ${flags.adapter}`;
   const progress = createProgress({ out: process.stderr });
   const stop = interruption(() => progress.log('Stopping. Ctrl-C again stops at once.'));
   let problemsDone = 0;
   try {
     const finished = kept?.finished(problems, k, batch) ?? [];
     problemsDone = finished.length / (1 + k);
-    progress.log(`${folder} on ${chosen.task.id} (${chosen.from})`);
+    progress.log(`${measured} on ${chosen.task.id} (${chosen.from})`);
     if (problemsDone > 0) progress.log(`${problemsDone} of ${problems.length} problems were finished before`);
     progress.start('evaluate', problems.length * (1 + k), {
       unit: 'samples',
@@ -162,13 +162,13 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
       onProgress: (done) => progress.update(done),
     });
     progress.end();
-    const record = evaluation.evaluationRecord(folder, chosen.task.id, result);
+    const record = evaluation.evaluationRecord(measured, chosen.task.id, result);
     await kept?.finish(record);
     if (flags.out !== undefined && isFile(flags.out)) {
       const { sampleRow } = await import('../pipeline/evaluation-folder.js');
       await writeFileAtomic(flags.out, samples.map((sample) => `${JSON.stringify(sampleRow(sample))}\n`).join(''));
     }
-    process.stdout.write(`${flags.json ? JSON.stringify(record) : evaluationText(folder, chosen, flags, result)}\n`);
+    process.stdout.write(`${flags.json ? JSON.stringify(record) : evaluationText(measured, chosen, flags, result)}\n`);
   } catch (error) {
     if (!stop.signal.aborted) throw error;
     progress.end();
@@ -225,7 +225,12 @@ async function openFolder(
   const { EvaluationFolder, modelDigest, problemsDigest } = await import('../pipeline/evaluation-folder.js');
   return EvaluationFolder.open(
     flags.out,
-    { ...settings, model_sha256: await modelDigest(model), problems_sha256: problemsDigest(problems, prompts) },
+    {
+      ...settings,
+      model_sha256: await modelDigest(model),
+      ...(flags.adapter === undefined ? {} : { adapter_sha256: await modelDigest(flags.adapter) }),
+      problems_sha256: problemsDigest(problems, prompts),
+    },
     flags.resume === true,
   );
 }

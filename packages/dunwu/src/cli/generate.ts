@@ -4,6 +4,8 @@ import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
 import {
+  type AdapterFlag,
+  adapterOption,
   type SamplingFlags,
   type SpeculativeFlag,
   samplingOptions,
@@ -11,7 +13,7 @@ import {
   wholeNumber,
 } from './options.js';
 
-interface GenerateFlags extends SamplingFlags, SpeculativeFlag {
+interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag {
   readonly maxTokens?: number;
   readonly seed: number;
   readonly n: number;
@@ -37,7 +39,7 @@ export function registerGenerate(program: Command): void {
       `longest answer (default: ${DEFAULT_TOKENS}, or what fits)`,
       wholeNumber('--max-tokens', 1),
     );
-  speculativeOption(samplingOptions(command))
+  adapterOption(speculativeOption(samplingOptions(command)))
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
     .option('--raw', 'go on with the prompt as plain text, without the template (tags in it are tokens)')
@@ -63,7 +65,7 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
   const [{ tokenizer, load, stopIds }, { createGenerator, speculativeText }, { begunThought }, { AnswerPrinter }] =
     await Promise.all([
-      openModel(folder),
+      openModel(folder, flags.adapter),
       import('./speculative.js'),
       import('../text/begun-thought.js'),
       import('./answer-printer.js'),

@@ -40,6 +40,17 @@ it('--json, and a folder without weights', async () => {
   expect((await cli('inspect', dir)).out).toContain('no weights in this folder');
 });
 
+it('--lora: by hand', async () => {
+  // Width 32, 4 heads and 1 key of 16, inner 48, 2 layers: rows and columns of q, k, v, o, gate, up, down.
+  const parameters = 2 * 8 * (32 + 64 + 2 * (32 + 16) + 64 + 32 + 3 * (32 + 48));
+  const under = 2 * (32 * (4 + 2) * 16 + 64 * 32 + 3 * 32 * 48);
+  const report = JSON.parse((await cli('inspect', path.join(golden, 'llama3'), '--lora', '8', '--json')).out);
+  expect(report.lora).toEqual({ rank: 8, parameters, training: 4 * 22_688 + 16 * parameters, merging: 4 * under });
+  const { out } = await cli('inspect', path.join(golden, 'llama3'), '--lora', '8');
+  expect(out).toContain(`to train ${parameters.toLocaleString('en-US')} weights of adapters of rank 8`);
+  expect((await cli('inspect', path.join(golden, 'llama3'), '--lora', '0')).code).toBe(2);
+});
+
 it('modules of multi-token prediction stand apart; those that config.json names and the weights lack are not counted', async () => {
   const own = path.join(dir, 'mtp');
   cpSync(fileURLToPath(new URL('../model/testing/golden-mtp', import.meta.url)), own, { recursive: true });

@@ -1,9 +1,12 @@
 import type { Command } from 'commander';
 import type { ModelConfig } from '../model/config.js';
+import type { LoraMemory } from '../model/lora-size.js';
 import type { ModelMemory, ModelSize } from '../model/size.js';
 import { textTable } from '../util/text-table.js';
+import { wholeNumber } from './options.js';
 
 interface InspectFlags {
+  readonly lora?: number;
   readonly json?: boolean;
 }
 
@@ -29,6 +32,11 @@ export function registerInspect(program: Command): void {
         'config.json says is shown. What a config asks for and this program cannot do is named.',
     )
     .argument('<model>', "a model's folder, or a run folder, whose last model is meant")
+    .option(
+      '--lora <rank>',
+      'also: memory to train adapters of this rank on every projection',
+      wholeNumber('--lora', 1),
+    )
     .option('--json', 'print one JSON object; memory in bytes')
     .addHelpText(
       'after',
@@ -36,6 +44,7 @@ export function registerInspect(program: Command): void {
 Examples:
   dunwu inspect runs/r1-mini
   dunwu inspect Qwen2.5-0.5B
+  dunwu inspect Qwen2.5-0.5B --lora 16
   dunwu inspect my-model --json | jq .memory`,
     )
     .action(async (model: string, flags: InspectFlags) => {
@@ -43,6 +52,7 @@ Examples:
       const { folder } = await findModel(model);
       const { readConfig } = await import('../model/config.js');
       const { modelMemory, modelSize } = await import('../model/size.js');
+      const { loraMemory, loraSize } = await import('../model/lora-size.js');
       const { countFlops } = await import('../train/flops.js');
       const stored = await readStored(folder);
       const { storedPrediction } = await import('../model/mtp.js');
@@ -50,13 +60,22 @@ Examples:
       const config = stored === null ? asked : storedPrediction(asked, stored.names);
       const size = modelSize(config);
       const memory = modelMemory(size);
+      const lora = flags.lora === undefined ? undefined : loraMemory(memory, loraSize(config, flags.lora), flags.lora);
       const flops = countFlops(config);
       const context = Math.min(1024, config.max_position_embeddings);
       const work = { context, forward: flops.forward(context), training: flops.training(context) };
       const files = stored === null ? null : withoutNames(stored);
-      const report = { model: folder, model_type: config.model_type, ...size, memory, flops: work, stored: files };
+      const report = {
+        model: folder,
+        model_type: config.model_type,
+        ...size,
+        memory,
+        ...(lora === undefined ? {} : { lora }),
+        flops: work,
+        stored: files,
+      };
       process.stdout.write(
-        `${flags.json ? JSON.stringify(report) : inspectText(folder, config, size, memory, work, stored)}\n`,
+        `${flags.json ? JSON.stringify(report) : inspectText(folder, config, size, memory, work, stored, lora)}\n`,
       );
     });
 }
@@ -102,6 +121,7 @@ export function inspectText(
   memory: ModelMemory,
   flops: { readonly context: number; readonly forward: number; readonly training: number },
   stored: Omit<Stored, 'names'> | null,
+  lora?: LoraMemory,
 ): string {
   const count = (value: number): string => value.toLocaleString('en-US');
   const rows = [
@@ -140,6 +160,14 @@ export function inspectText(
       'to train',
       `${byteText(memory.training)} (float32 weights, gradients, AdamW's moments) and what a batch needs; GRPO's or PPO's reference ${byteText(memory.reference)} more`,
     ],
+    ...(lora === undefined
+      ? []
+      : [
+          [
+            'with LoRA',
+            `${byteText(lora.training)} to train ${count(lora.parameters)} weights of adapters of rank ${lora.rank} on every projection; GRPO's reference 0 B more, its rollouts with merged weights ${byteText(lora.merging)} more`,
+          ],
+        ]),
     [
       'operations',
       `${unit(flops.forward)}FLOP a token at ${count(flops.context)} tokens, ${unit(flops.training)}FLOP to train on it`,

@@ -2,6 +2,10 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { errorText, UsageError } from '../util/errors.js';
 
+/** PEFT's name, and where a stage leaves its adapter. */
+const ADAPTER_CONFIG = 'adapter_config.json';
+const ADAPTER_FOLDER = 'adapter';
+
 /** A run folder's resolved recipe, as far as commands on models use it. */
 export interface RunOfModel {
   readonly dir: string;
@@ -28,6 +32,9 @@ export async function findModel(given: string): Promise<ModelPlace> {
   if (!stat.isDirectory()) throw new UsageError(`${given}: is a file; give the folder of the model or of the run`);
   if (existsSync(path.join(given, 'config.json'))) return { folder: given, run: await enclosingRun(given) };
   const run = await readRun(given);
+  if (run === null && existsSync(path.join(given, ADAPTER_CONFIG))) {
+    throw new UsageError(`${given}: holds an adapter and no model: give the model, and --adapter ${given}`);
+  }
   if (run === null) {
     throw new UsageError(`${given}: holds neither a model (config.json) nor a run (recipe.yaml)`);
   }
@@ -38,6 +45,23 @@ export async function findModel(given: string): Promise<ModelPlace> {
   throw new UsageError(
     `${given}: no stage of this run has finished a model yet; go on with --resume, or give a checkpoint's folder (${path.join(given, 'checkpoints')})`,
   );
+}
+
+/**
+ * The folder of an adapter for a model.
+ * @throws UsageError when it holds none, or is the one that a stage's model has in its weights already
+ */
+export function requireAdapter(model: string, adapter: string): string {
+  const file = path.join(adapter, ADAPTER_CONFIG);
+  if (!existsSync(file)) {
+    const inner = path.join(adapter, ADAPTER_FOLDER);
+    const meant = existsSync(path.join(inner, ADAPTER_CONFIG)) ? `; did you mean ${inner}?` : '';
+    throw new UsageError(`${file}: there is no such file; an adapter's folder, in PEFT's layout, is needed${meant}`);
+  }
+  if (path.resolve(adapter) === path.resolve(model, ADAPTER_FOLDER)) {
+    throw new UsageError(`${adapter}: is in the weights of ${model} already; give the model that it was trained on`);
+  }
+  return adapter;
 }
 
 /** The tokenizer's folder is the model's. @throws UsageError when there is none */

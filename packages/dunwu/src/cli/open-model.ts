@@ -1,7 +1,7 @@
 import type { CausalModel } from '../model/causal-model.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { requireVocabulary } from './model-folder.js';
+import { requireAdapter, requireVocabulary } from './model-folder.js';
 
 /** A model's folder whose tokenizer is read; the weights are not yet, so that what is wrong with a prompt is said first. */
 export interface OpenedModel {
@@ -12,15 +12,23 @@ export interface OpenedModel {
   stopIds(config: ModelConfig): number[];
 }
 
-/** @param folder one that has a tokenizer.json (requireTokenizer) */
-export async function openModel(folder: string): Promise<OpenedModel> {
+/**
+ * @param folder one that has a tokenizer.json (requireTokenizer)
+ * @param adapter the folder of an adapter that the weights get when they are loaded
+ * @throws UsageError when there is no adapter for this model
+ */
+export async function openModel(folder: string, adapter?: string): Promise<OpenedModel> {
+  if (adapter !== undefined) requireAdapter(folder, adapter);
   // Not at the top of the file: --help must not load the engine.
-  const [{ loadModel }, { stopIds }, { Tokenizer }, { chooseCompute }] = await Promise.all([
-    import('../model/checkpoint.js'),
-    import('../rollout/stop-ids.js'),
-    import('../text/tokenizer.js'),
-    import('../train/compute.js'),
-  ]);
+  const [{ loadModel }, { loadAdapter }, { absorbAdapters }, { stopIds }, { Tokenizer }, { chooseCompute }] =
+    await Promise.all([
+      import('../model/checkpoint.js'),
+      import('../model/adapter-folder.js'),
+      import('../model/lora.js'),
+      import('../rollout/stop-ids.js'),
+      import('../text/tokenizer.js'),
+      import('../train/compute.js'),
+    ]);
   const tokenizer = Tokenizer.load(folder);
   return {
     tokenizer,
@@ -28,6 +36,10 @@ export async function openModel(folder: string): Promise<OpenedModel> {
       chooseCompute();
       const model = loadModel(folder);
       requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
+      if (adapter !== undefined) {
+        loadAdapter(model, adapter);
+        absorbAdapters(model);
+      }
       return model;
     },
     stopIds: (config) => stopIds(folder, config, tokenizer),

@@ -34,6 +34,15 @@ export function collect(value: string, before: readonly string[] = []): string[]
   return [...before, value];
 }
 
+/** Of commands that load a model: see openModel. */
+export interface AdapterFlag {
+  readonly adapter?: string;
+}
+
+export function adapterOption(command: Command): Command {
+  return command.option('--adapter <dir>', "an adapter for the model (LoRA), in PEFT's layout");
+}
+
 /** How a command that lets a model speak draws its tokens. */
 export interface SamplingFlags {
   readonly temperature: number;

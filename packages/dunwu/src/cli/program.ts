@@ -10,6 +10,7 @@ import { registerExplain } from './explain.js';
 import { registerGenerate } from './generate.js';
 import { registerInspect } from './inspect.js';
 import { registerLab } from './lab.js';
+import { registerMerge } from './merge.js';
 import { registerProfile } from './profile.js';
 import { type RecipeParts, registerRun } from './run.js';
 import { registerScore } from './score.js';
@@ -62,6 +63,7 @@ Environment: DUNWU_DEBUG=1 prints stacks with errors; NO_COLOR=1 turns colours o
   registerChat(program);
   registerServe(program);
   registerInspect(program);
+  registerMerge(program);
   registerVerify(program);
   registerLab(program);
   registerProfile(program);

@@ -5,6 +5,7 @@ import { isDeepseek, type ModelConfig } from './config.js';
 import { type DecoderParts, prefixed } from './decoder-parts.js';
 import { GroupedQueryAttention } from './grouped-query-attention.js';
 import { adapterParameters, type Linear } from './linear.js';
+import type { LoraConfig } from './lora-config.js';
 import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
@@ -140,6 +141,8 @@ export class CausalModel {
   /** Modules of multi-token prediction, by depth; most models have none. */
   readonly #prediction: PredictionModule[];
   #parameters: Parameter[] | null = null;
+  /** Of the adapters that it has (lora.ts). */
+  lora: LoraConfig | null = null;
 
   /** Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. */
   constructor(config: ModelConfig) {

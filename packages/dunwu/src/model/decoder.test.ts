@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { CausalModel } from './causal-model.js';
 import { Decoder, type DecoderType } from './decoder.js';
 import { PagedCache, pagesFor } from './paged-cache.js';
+import { adapted } from './testing/adapted.js';
 import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
 
 const threads = getThreads();
@@ -27,6 +28,8 @@ const MODELS: [name: string, make: () => CausalModel][] = [
   ],
   ['qwen2', () => tinyDense('qwen2', 9, { tie_word_embeddings: true })],
   ['qwen3, heads wider than their share', () => tinyDense('qwen3', 10, { head_dim: 6 })],
+  ['deepseek_v3 with adapters', () => adapted(tinyModel(11))],
+  ['qwen2 with adapters', () => adapted(tinyDense('qwen2', 12), { target_modules: ['k_proj', 'up_proj'] })],
 ];
 
 /**

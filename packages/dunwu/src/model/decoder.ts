@@ -31,7 +31,7 @@ const EXACT = /(norm|bias|router)$/;
  * batch, nor on the number of threads, bit for bit.
  *
  * With float32 weights nothing is copied: a later update of the weights is seen. In bfloat16 the weights are copied when the
- * decoder is made.
+ * decoder is made, and so, in either type, are matrices that have adapters beside them: W + scale · B A.
  */
 export class Decoder {
   readonly #model: CausalModel;
@@ -46,7 +46,7 @@ export class Decoder {
     this.dtype = dtype;
     const names: string[] = [];
     const tensors: Tensor[] = [];
-    scope(() =>
+    this.#number = scope(() =>
       noGrad(() => {
         for (const [name, tensor] of Object.entries(model.decoderParts())) {
           if (tensor === null) continue;
@@ -60,12 +60,13 @@ export class Decoder {
           this.#copies.push(copy);
           tensors.push(copy);
         }
+        // Matrix units take inputs in pairs.
+        const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
+        const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
+        // Here, while matrices that were made for it (with adapters merged in) are there: it keeps hold of them.
+        return create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
       }),
     );
-    // Matrix units take inputs in pairs.
-    const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
-    const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
-    this.#number = create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
   }
 
   /**

@@ -59,7 +59,8 @@ export function copied(tensor: Tensor): Tensor {
   return kept;
 }
 
-function trainable(tensor: Tensor): Tensor {
+/** Takes a fresh tensor over as a weight: out of its scope, wanting gradients. */
+export function trainable(tensor: Tensor): Tensor {
   const kept = keep(tensor);
   tensor.dispose();
   kept.requiresGrad = true;

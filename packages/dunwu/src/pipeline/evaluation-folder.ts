@@ -118,10 +118,10 @@ export function sampleRow(sample: EvaluatedSample): object {
   };
 }
 
-/** Hash of a model's folder: its configuration, tokenizer and weights. */
+/** Hash of a model's folder, or an adapter's: its configuration, tokenizer and weights. */
 export async function modelDigest(folder: string): Promise<string> {
   const names = (await readdir(folder)).filter(
-    (name) => name === 'config.json' || name === 'tokenizer.json' || name.endsWith('.safetensors'),
+    (name) => ['config.json', 'adapter_config.json', 'tokenizer.json'].includes(name) || name.endsWith('.safetensors'),
   );
   const hash = createHash('sha256');
   for (const name of names.sort()) {

@@ -1,9 +1,9 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { kinds, taskSchema } from './kinds.js';
-import { loadRecipe } from './recipe.js';
+import { loadRecipe, parseRecipe } from './recipe.js';
 
 const folder = fileURLToPath(new URL('../../../../recipes', import.meta.url));
 const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'));
@@ -11,6 +11,13 @@ const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'));
 test.each(files)('recipes/%s can be run', async (file) => {
   const recipe = await loadRecipe(path.join(folder, file), { kinds, task: taskSchema });
   expect(recipe.stages.length).toBeGreaterThan(0);
+});
+
+test.each(['gsm8k-grpo', 'r1-distill-sft'])('%s: the lora line that is a comment can be used', async (name) => {
+  const text = readFileSync(path.join(folder, `${name}.yaml`), 'utf8').replace('# lora:', 'lora:');
+  const recipe = await parseRecipe(text, path.join(folder, `${name}.yaml`), { kinds, task: taskSchema });
+  const configs = recipe.stages.map(({ config }) => config as { lora?: { rank: number } });
+  expect(configs.filter(({ lora }) => lora !== undefined)).toHaveLength(1);
 });
 
 test('ablate-kl: the six stages differ in their KL alone, and every one is measured', async () => {

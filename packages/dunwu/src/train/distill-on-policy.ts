@@ -49,7 +49,7 @@ export async function distillOnPolicy(
 ): Promise<TrainingSummary> {
   const engine = new RolloutEngine(student);
   const rewards = config.rewards === undefined ? null : new RewardProgram(config.rewards);
-  const optimizer = new Optimizer(student.parameters(), config.optimizer);
+  const optimizer = new Optimizer(student.trained(), config.optimizer);
   const cost = { student: countFlops(student.config), teacher: countFlops(teacher.config) };
   let tokens = 0;
   let flops = 0;

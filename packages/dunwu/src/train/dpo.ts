@@ -68,7 +68,7 @@ export async function dpo(
     });
   const { outcome, tokens, flops, training, heldOut } = await trainOnRows(host, pairs, config, {
     label: 'dpo',
-    parameters: policy.parameters(),
+    parameters: policy.trained(),
     sequences: sequencesOf,
     objective: (rows, rowsInBatch) => objective(rows, rowsInBatch, config.label_smoothing),
     measure,

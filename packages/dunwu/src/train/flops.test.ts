@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { CausalModel } from '../model/causal-model.js';
+import { addAdapters } from '../model/lora.js';
+import { loraConfig } from '../model/lora-config.js';
 import { TINY, tinyConfig } from '../model/testing/tiny.js';
-import { countFlops } from './flops.js';
+import { countFlops, modelFlops } from './flops.js';
 
 describe('countFlops', () => {
   // hidden 64, 4 heads of 16 + 8, values 16, latents 48 and 32; 3 layers, the first dense (128); 8 experts of 32, 2 + 1
@@ -49,4 +51,19 @@ describe('countFlops', () => {
     expect(countFlops(all).activeParameters).toBe(weights);
     model.dispose();
   });
+});
+
+it('with adapters: r · (inputs + outputs) more for each matrix, and no gradient of the frozen ones', () => {
+  const model = new CausalModel(tinyConfig());
+  expect(modelFlops(model).training(7)).toBe(countFlops(model.config).training(7));
+  addAdapters(model, loraConfig.parse({ rank: 2, alpha: 2, target_modules: ['o_proj'] }));
+  // o_proj: 2 heads of 5 to 16, three layers.
+  const adapters = 3 * 2 * (10 + 16);
+  const plain = countFlops(model.config);
+  const flops = modelFlops(model);
+  expect(flops.activeParameters).toBe(plain.activeParameters + adapters);
+  expect(flops.forward(7)).toBe(plain.forward(7) + 2 * adapters);
+  const attention = plain.forward(7) - 2 * plain.activeParameters;
+  expect(flops.training(7)).toBe(4 * plain.activeParameters + 6 * adapters + 3 * attention);
+  model.dispose();
 });

@@ -1,3 +1,4 @@
+import type { CausalModel } from '../model/causal-model.js';
 import { isDeepseek, type ModelConfig } from '../model/config.js';
 import { predictionDepth } from '../model/mtp.js';
 import { layerProducts, predictionProducts } from '../model/size.js';
@@ -28,6 +29,21 @@ export function countFlops(config: ModelConfig, outputs = config.vocab_size): Fl
   const attention = config.num_hidden_layers * attentionWidths(config);
   const forward = (context: number): number => 2 * activeParameters + 2 * attention * context;
   return { activeParameters, forward, training: (context) => 3 * forward(context) };
+}
+
+/**
+ * Those of a model with what it has: adapters (LoRA) are more matrices that every token meets, and the frozen ones under
+ * them cost no gradient of their own, a third of training.
+ */
+export function modelFlops(model: CausalModel): FlopCount {
+  const base = countFlops(model.config);
+  if (model.lora === null) return base;
+  const adapters = model.trained().reduce((sum, { tensor }) => sum + tensor.numel, 0);
+  return {
+    activeParameters: base.activeParameters + adapters,
+    forward: (context) => base.forward(context) + 2 * adapters,
+    training: (context) => base.training(context) - 2 * base.activeParameters + 6 * adapters,
+  };
 }
 
 /** What the modules of multi-token prediction add to it: their blocks, projections, and the head once for each. */

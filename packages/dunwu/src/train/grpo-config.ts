@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { loraConfig } from '../model/lora-config.js';
 import { policyLossSchema } from '../objective/policy-loss.js';
 import { grpoAdvantageSchema } from '../objective/process-advantage.js';
 import { type RewardProgramConfig, rewardProgramConfig } from '../reward/program.js';
@@ -43,6 +44,8 @@ export const grpoConfig = z
     micro_batch_tokens: z.number().int().positive().default(8192),
     save_every: z.number().int().positive().default(10),
     validation: validationSchema.optional(),
+    /** Train adapters (LoRA) in place of the weights; π_ref is the model without them, by the same weights. */
+    lora: loraConfig.optional(),
   })
   .superRefine((config, context) => {
     if (config.mini_batches > config.questions_per_step) {
@@ -71,6 +74,13 @@ export const grpoConfig = z
         code: 'custom',
         path: ['reference_every'],
         message: 'would be ignored: loss.kl.estimator is none, so there is no reference',
+      });
+    }
+    if (config.lora !== undefined && config.reference_every > 0) {
+      context.addIssue({
+        code: 'custom',
+        path: ['reference_every'],
+        message: 'must be 0 with lora: the reference is the model without its adapters',
       });
     }
     if (config.advantage.kind === 'process') {

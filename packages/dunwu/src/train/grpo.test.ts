@@ -1,11 +1,18 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { manualSeed, noGrad, scope, tensor as toTensor } from '@dunwu/torch';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { CausalModel } from '../model/causal-model.js';
 import { parseConfig } from '../model/config.js';
+import { addAdapters, type ReferenceModel, withAdaptersOff } from '../model/lora.js';
+import { loraConfig } from '../model/lora-config.js';
 import { KL_ESTIMATOR_NAMES } from '../objective/kl.js';
 import type { Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { grpo } from './grpo.js';
 import { type GrpoConfig, grpoConfig } from './grpo-config.js';
+import { Optimizer } from './optimizer.js';
+import { updatePolicy } from './policy-update.js';
 import { TestHost } from './testing/host.js';
 import { pickBase, pickTask as task } from './testing/pick.js';
 
@@ -43,6 +50,8 @@ async function train(
   hosts.push(host);
   const policy = new CausalModel(parseConfig(base.config));
   policy.copyFrom(base);
+  // Where adapters come from.
+  manualSeed(host.seed);
   await grpo(host, policy, tokenizer, on, config(overrides));
   const weights = policy.parameters().flatMap(({ tensor }) => tensor.detach().numbers());
   policy.dispose();
@@ -287,5 +296,106 @@ describe('options that mean nothing', () => {
     const issue = parsed.error?.issues[0];
     expect(issue?.path.join('.')).toBe(path);
     expect(issue?.message).toContain(message);
+  });
+});
+
+describe('with LoRA', () => {
+  const lora = { rank: 4, alpha: 16 };
+  const learning = {
+    lora,
+    steps: 20,
+    mini_batches: 2,
+    optimizer: { kind: 'adamw', learning_rate: 0.01, weight_decay: 0 },
+    loss: { ratio: 'token', kl: { estimator: 'k3', coefficient: 0.01 } },
+  };
+
+  it('it learns, and the weights under the adapters stay bit for bit', async () => {
+    const { host, weights } = await train(learning);
+    const accuracy = host.series('accuracy');
+    expect(mean(accuracy.slice(0, 2))).toBeLessThan(0.3);
+    expect(mean(accuracy.slice(-3))).toBeGreaterThan(0.6);
+    expect(weights).toEqual(base.parameters().flatMap(({ tensor }) => tensor.detach().numbers()));
+    expect(host.series('logprob_difference/max').every((value) => value < 1e-3)).toBe(true);
+    expect(host.series('kl')[0]).toBeLessThan(host.series('kl').at(-1) as number);
+    expect(host.series('kl').at(-1)).toBeGreaterThan(0.01);
+  });
+
+  it('the reference is the model without adapters: the same numbers as with a copy of it', async () => {
+    const policy = new CausalModel(parseConfig(base.config));
+    policy.copyFrom(base);
+    manualSeed(3);
+    addAdapters(policy, loraConfig.parse(lora));
+    scope(() =>
+      noGrad(() => {
+        for (const { name, tensor } of policy.trained()) if (name.includes('lora_B')) tensor.normal_(0, 0.05);
+      }),
+    );
+    const output = {
+      tokens: [5, 9, 11, 7, 13, 1],
+      promptLength: 3,
+      logprobs: [-1, -2, -0.5],
+      advantages: [1, -1, 0.5],
+    };
+    for (const estimator of ['k3', 'exact'] as const) {
+      const update = (reference: ReferenceModel) => {
+        const values = policy.trained().map(({ tensor }) => tensor.detach().numbers());
+        const optimizer = new Optimizer(policy.trained(), config(learning).optimizer);
+        const {
+          kl,
+          'loss/total': _,
+          ...metrics
+        } = updatePolicy(
+          { policy, optimizer, reference },
+          [output, output],
+          {
+            ...config({ ...learning, loss: { ratio: 'token', kl: { estimator, coefficient: 0.1 } } }),
+            mini_batches: 1,
+            group_size: 2,
+            temperature: 1,
+          },
+          { n: 1, rate: 1 },
+        );
+        optimizer.dispose();
+        const after = policy.trained().map(({ tensor }) => tensor.detach().numbers());
+        // Back to where it was, for the other reference.
+        noGrad(() =>
+          policy.trained().forEach(({ tensor }, i) => {
+            tensor.copy_(toTensor(Float32Array.from(values[i] as number[])).view(tensor.shape));
+          }),
+        );
+        return { kl, metrics, after };
+      };
+      const off = update(withAdaptersOff(policy));
+      expect(off).toEqual(update(base));
+      expect(Number(off.kl)).toBeGreaterThan(1e-4);
+    }
+    policy.dispose();
+  });
+
+  it('stopped and resumed: the same numbers; the checkpoint holds the adapter alone', async () => {
+    const short = { ...learning, steps: 4, save_every: 2 };
+    const whole = new TestHost();
+    await train(short, { host: whole });
+    const stopped = new TestHost();
+    stopped.stopAfter = 2;
+    await train(short, { host: stopped });
+    expect(readdirSync(join(stopped.dir, '2')).sort()).toEqual([
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'optimizer.safetensors',
+      'state.json',
+    ]);
+    const resumed = TestHost.resuming(stopped, 2);
+    await train(short, { host: resumed });
+    expect(resumed.timeless()).toEqual(whole.timeless().slice(2));
+    const [ours, theirs] = [resumed, whole].map(({ dir }) => readFileSync(join(dir, '4/adapter_model.safetensors')));
+    expect(ours?.equals(theirs as Buffer)).toBe(true);
+  });
+
+  it('a reference that is to follow the policy is refused', () => {
+    const problem = grpoConfig.safeParse({ ...config(learning), reference_every: 2 });
+    expect(problem.error?.issues.map(({ path, message }) => `${path.join('.')} ${message}`)).toEqual([
+      'reference_every must be 0 with lora: the reference is the model without its adapters',
+    ]);
   });
 });

@@ -1,5 +1,6 @@
 import { CausalModel } from '../model/causal-model.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
+import { addAdapters, type ReferenceModel, withAdaptersOff } from '../model/lora.js';
 import { groupAdvantages } from '../objective/advantage.js';
 import { processAdvantages } from '../objective/process-advantage.js';
 import { RewardProgram } from '../reward/program.js';
@@ -8,7 +9,7 @@ import { RolloutEngine, type Sample } from '../rollout/engine.js';
 import type { Problem, Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Random, type RandomState } from '../util/random.js';
-import { countFlops } from './flops.js';
+import { countFlops, modelFlops } from './flops.js';
 import type { GrpoConfig } from './grpo-config.js';
 import { type LoopHost, trainingLoop } from './loop.js';
 import { addModelRewards, countingIn, heldBack, type ModelReward } from './model-rewards.js';
@@ -64,7 +65,8 @@ interface Group {
 
 /**
  * Group relative policy optimisation: sample G outputs a question, score them by rules, compare each with its group,
- * and move the policy. The next rollout uses the same weights, in place.
+ * and move the policy. The next rollout uses the same weights, in place. With `lora` adapters are trained, and stay on the
+ * policy; π_ref is the policy without them.
  *
  * @param models reward models that judge problems of some sources beside the rules
  */
@@ -88,7 +90,9 @@ class GrpoTrainer {
   readonly #engine: RolloutEngine;
   readonly #rewards: RewardProgram;
   readonly #optimizer: Optimizer;
-  readonly #reference: CausalModel | null;
+  readonly #reference: ReferenceModel | null;
+  /** Where the reference is a model of its own, and not the policy without its adapters. */
+  readonly #copy: CausalModel | null;
   #random: Random;
   #tokens = 0;
   #samples = 0;
@@ -104,20 +108,19 @@ class GrpoTrainer {
   ) {
     this.#engine = new RolloutEngine(policy);
     this.#rewards = new RewardProgram(config.rewards);
-    this.#optimizer = new Optimizer(policy.parameters(), config.optimizer);
+    if (config.lora !== undefined) addAdapters(policy, config.lora);
+    this.#optimizer = new Optimizer(policy.trained(), config.optimizer);
     this.#random = new Random(`${host.seed}/questions`);
-    if (config.loss.kl.estimator === 'none') {
-      this.#reference = null;
-    } else {
-      this.#reference = new CausalModel(policy.config);
-      this.#reference.setTrainable(false);
-      this.#reference.copyFrom(policy);
-    }
+    const needed = config.loss.kl.estimator !== 'none';
+    this.#copy = needed && policy.lora === null ? new CausalModel(policy.config) : null;
+    this.#copy?.setTrainable(false);
+    this.#copy?.copyFrom(policy);
+    this.#reference = needed ? (this.#copy ?? withAdaptersOff(policy)) : null;
   }
 
   dispose(): void {
     this.#optimizer.dispose();
-    this.#reference?.dispose();
+    this.#copy?.dispose();
   }
 
   async run(): Promise<GrpoSummary> {
@@ -143,13 +146,13 @@ class GrpoTrainer {
           samples: this.#samples,
           flops: this.#flops,
         });
-        if (this.#reference !== null) await saveModel(this.#reference, `${dir}/reference`);
+        if (this.#copy !== null) await saveModel(this.#copy, `${dir}/reference`);
       },
       load: (dir) => {
         // First the reference: making a model draws from the generator whose state is put back after it.
-        if (this.#reference !== null) {
+        if (this.#copy !== null) {
           const saved = loadModel(`${dir}/reference`);
-          this.#reference.copyFrom(saved);
+          this.#copy.copyFrom(saved);
           saved.dispose();
         }
         const state = loadTrainingState(dir, this.policy, this.#optimizer) as {
@@ -301,13 +304,13 @@ class GrpoTrainer {
         `step 1: rollout and trainer differ by at most ${(update['logprob_difference/max'] as number).toExponential(1)} nats in a token's log-probability`,
       );
     }
-    if (this.#reference !== null && config.reference_every > 0 && n % config.reference_every === 0) {
-      this.#reference.copyFrom(policy);
+    if (this.#copy !== null && config.reference_every > 0 && n % config.reference_every === 0) {
+      this.#copy.copyFrom(policy);
     }
     const updated = performance.now();
 
     const made = rolloutTokens(rollouts, config.group_size);
-    const flops = countFlops(policy.config);
+    const flops = modelFlops(policy);
     const context = (made.prompt / all.length + made.new / rollouts.length) / 2;
     const trained = outputs.reduce((sum, { tokens }) => sum + tokens.length, 0) * config.inner_epochs;
     this.#tokens += made.new;
@@ -315,7 +318,7 @@ class GrpoTrainer {
     this.#flops +=
       (made.prompt + made.new) * flops.forward(context) +
       trained * flops.training(context) +
-      (this.#reference === null ? 0 : trained * flops.forward(context)) +
+      (this.#reference === null ? 0 : trained * countFlops(policy.config).forward(context)) +
       this.#judgedTokens(rollouts, n) * countFlops(policy.config, 1).forward(context);
 
     const metrics: Record<string, number | readonly number[]> = {

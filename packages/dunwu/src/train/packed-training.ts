@@ -7,7 +7,7 @@ import { languageModelLoss } from '../objective/language-model.js';
 import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
 import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
 import { matmulRate } from './compute.js';
-import { countFlops } from './flops.js';
+import { modelFlops } from './flops.js';
 import { checkGradient } from './gradient.js';
 import type { LoopHost } from './loop.js';
 import { trainingLoop } from './loop.js';
@@ -86,8 +86,8 @@ export async function trainPacked(
   config: PretrainConfig,
   plan: PackedTraining,
 ): Promise<TrainingSummary> {
-  const optimizer = new Optimizer(model.parameters(), config.optimizer);
-  const flopCount = countFlops(model.config);
+  const optimizer = new Optimizer(model.trained(), config.optimizer);
+  const flopCount = modelFlops(model);
   const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15 });
   const { auxiliary } = plan;
   const moeLayers = [...model.moeLayers, ...(auxiliary?.moeLayers ?? [])];

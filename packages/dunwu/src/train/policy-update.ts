@@ -1,5 +1,6 @@
 import { enableGrad, noGrad, scope, type Tensor, tensor, tokenKl, tokenLogprobs } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
+import type { ReferenceModel } from '../model/lora.js';
 import { klNeeds } from '../objective/kl.js';
 import { combineMetrics, type Metrics } from '../objective/metrics.js';
 import { type PolicyLossConfig, policyLoss } from '../objective/policy-loss.js';
@@ -39,7 +40,7 @@ export interface PolicyUpdateModels {
   readonly policy: CausalModel;
   readonly optimizer: Optimizer;
   /** π_ref of the loss's KL term (or the teacher); null when `loss.kl.estimator` is none. */
-  readonly reference: CausalModel | null;
+  readonly reference: ReferenceModel | null;
 }
 
 /** Metrics of the policy loss, `entropy`, `grad_norm`, `logprob_difference/max` and `/mean`, expert load. */

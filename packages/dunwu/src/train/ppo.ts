@@ -127,7 +127,7 @@ class PpoTrainer {
     }
     this.#engine = new RolloutEngine(policy);
     this.#observers = new RewardProgram(config.observe);
-    this.#optimizer = new Optimizer(policy.parameters(), config.optimizer);
+    this.#optimizer = new Optimizer(policy.trained(), config.optimizer);
     this.#valueOptimizer = new Optimizer(value.parameters(), config.value.optimizer ?? config.optimizer);
     this.#random = new Random(`${host.seed}/questions`);
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { packingSchema } from '../data/packing.js';
+import { loraConfig } from '../model/lora-config.js';
 import { optimizerSchema } from './optimizer-config.js';
 import { balanceSchema } from './pretrain-config.js';
 import { scheduleSchema } from './schedule.js';
@@ -54,7 +55,20 @@ export function checkLength(
 }
 
 /** Supervised fine-tuning. */
-export const sftConfig = dialogueTrainingConfig.superRefine(checkLength);
+export const sftConfig = dialogueTrainingConfig
+  .extend({
+    /** Train adapters (LoRA) in place of the weights. */
+    lora: loraConfig.optional(),
+  })
+  .superRefine(checkLength)
+  .superRefine(({ lora, balance }, context) => {
+    if (lora === undefined || balance.bias_update_speed === 0) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['balance', 'bias_update_speed'],
+      message: 'must be 0 with lora: it would move weights of the model that the adapters are put on',
+    });
+  });
 
 export type DialogueTrainingConfig = z.output<typeof dialogueTrainingConfig>;
 export type SftConfig = z.output<typeof sftConfig>;

@@ -1,4 +1,6 @@
-import { noGrad, scope, tensor, tokenLogprobs } from '@dunwu/torch';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { manualSeed, noGrad, scope, tensor, tokenLogprobs } from '@dunwu/torch';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { TokenDocument } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
@@ -172,5 +174,52 @@ describe('batches', () => {
     ] as const) {
       expect(() => config(wrong)).toThrow(message);
     }
+  });
+});
+
+describe('with LoRA', () => {
+  const lora = { rank: 2, alpha: 8, target_modules: ['o_proj', 'kv_b_proj', 'gate_proj', 'down_proj'] };
+  const adapters = (model: CausalModel): number[] =>
+    model.trained().flatMap(({ tensor: weight }) => weight.detach().numbers());
+
+  it('the loss falls, the weights stay bit for bit, and stopped and resumed it is the same', async () => {
+    const run = async (host: TestHost): Promise<CausalModel> => {
+      newHost(host);
+      const model = tinyModel(64);
+      manualSeed(host.seed);
+      await sft(host, model, dialogues(12), config({ lora, epochs: 4 }));
+      return model;
+    };
+    const whole = new TestHost();
+    const trained = await run(whole);
+    const fresh = tinyModel(64);
+    expect(weights(trained)).toEqual(weights(fresh));
+    expect(trained.lora).toMatchObject(lora);
+    const losses = whole.series('loss');
+    expect(losses.at(-1)).toBeLessThan((losses[0] as number) * 0.9);
+    expect(whole.series('grad_norm').every((norm) => norm > 0)).toBe(true);
+
+    const stopped = new TestHost();
+    stopped.stopAfter = 4;
+    (await run(stopped)).dispose();
+    expect(readdirSync(join(stopped.dir, '4')).sort()).toEqual([
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'optimizer.safetensors',
+      'state.json',
+    ]);
+    const resumed = TestHost.resuming(stopped, 4);
+    const again = await run(resumed);
+    expect(adapters(again)).toEqual(adapters(trained));
+    expect(resumed.timeless()).toEqual(whole.timeless().slice(4));
+    for (const model of [trained, fresh, again]) model.dispose();
+  });
+
+  it('what would move other weights is refused', () => {
+    const problem = sftConfig.safeParse({ ...config(), lora, balance: { bias_update_speed: 0.001 } });
+    expect(problem.error?.issues.map(({ path, message }) => `${path.join('.')} ${message}`)).toEqual([
+      'balance.bias_update_speed must be 0 with lora: it would move weights of the model that the adapters are put on',
+    ]);
+    expect(sftConfig.safeParse({ ...config(), lora: { ...lora, dropout: 0.1 } }).success).toBe(false);
   });
 });

@@ -3,6 +3,7 @@ import { Loader } from '../data/loader.js';
 import { type PackedBatch, Packer, type TokenDocument } from '../data/packing.js';
 import { ShuffledRows } from '../data/shuffled-rows.js';
 import type { CausalModel } from '../model/causal-model.js';
+import { addAdapters } from '../model/lora.js';
 import { languageModelLoss } from '../objective/language-model.js';
 import { Random } from '../util/random.js';
 import type { LoopHost } from './loop.js';
@@ -18,7 +19,7 @@ export interface SftHost extends LoopHost {
 /**
  * Supervised fine-tuning: next-token loss on what the mask counts, usually the assistant's tokens with their EOS.
  * Every row keeps to itself in a packed batch: the numbers are those of rows computed one by one. The model is changed
- * in place.
+ * in place; with `lora` it has adapters afterwards, beside weights that are as they were.
  *
  * Metrics: those of pretraining, `epoch` (times gone through, with its fraction) and, where rows are held out,
  * `validation_loss`.
@@ -33,6 +34,7 @@ export async function sft(
   config: SftConfig,
 ): Promise<TrainingSummary> {
   const data = dialogueBatches(rows, config, host.seed);
+  if (config.lora !== undefined) addAdapters(model, config.lora);
   return trainPacked(
     host,
     model,

@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getRandomState, openSafetensors, scope, setRandomState, writeSafetensors } from '@dunwu/torch';
+import { restoreAdapter, saveAdapter } from '../model/adapter-folder.js';
 import type { CausalModel } from '../model/causal-model.js';
 import { loadModel, saveModel } from '../model/checkpoint.js';
 import { writeFileAtomic } from '../util/fs.js';
 import type { Optimizer } from './optimizer.js';
 
 /**
- * Everything a training stage needs to go on bit for bit: weights (a Hugging Face folder), moments, the default
- * generator, and whatever plain JSON the stage keeps (data position, random sources, counters).
+ * Everything a training stage needs to go on bit for bit: weights (a Hugging Face folder; of a model with adapters only
+ * those, in PEFT's layout: the others do not change), moments, the default generator, and whatever plain JSON the stage keeps (data position, random sources, counters).
  */
 export async function saveTrainingState(
   dir: string,
@@ -16,7 +17,8 @@ export async function saveTrainingState(
   optimizer: Optimizer,
   plain: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  await saveModel(model, dir);
+  if (model.lora === null) await saveModel(model, dir);
+  else await saveAdapter(model, dir);
   scope(() => {
     writeSafetensors(join(dir, 'optimizer.safetensors'), { ...optimizer.state(), 'random.cpu': getRandomState() });
   });
@@ -25,9 +27,13 @@ export async function saveTrainingState(
 
 /** Puts back what saveTrainingState wrote, into a model and an optimiser of the same configuration. */
 export function loadTrainingState(dir: string, model: CausalModel, optimizer: Optimizer): Record<string, unknown> {
-  const saved = loadModel(dir);
-  model.copyFrom(saved);
-  saved.dispose();
+  if (model.lora === null) {
+    const saved = loadModel(dir);
+    model.copyFrom(saved);
+    saved.dispose();
+  } else {
+    restoreAdapter(model, dir);
+  }
   scope(() => {
     using file = openSafetensors(join(dir, 'optimizer.safetensors'));
     const tensors = new Map(

@@ -43,11 +43,20 @@ const teacher = stageName;
 
 export const schema = z.discriminatedUnion('method', [
   /** Fine-tuning on what the teacher said: the dialogues in `data`. Tokenizers may differ, so the teacher is not asked. */
-  sftConfig.safeExtend({
-    method: z.literal('samples'),
-    student: studentOfSamples,
-    data: dialogueDataList,
-  }),
+  sftConfig
+    .safeExtend({
+      method: z.literal('samples'),
+      student: studentOfSamples,
+      data: dialogueDataList,
+    })
+    .superRefine(({ lora, student }, context) => {
+      if (lora === undefined || student.new === undefined) return;
+      context.addIssue({
+        code: 'custom',
+        path: ['lora'],
+        message: 'goes with student.model: adapters of few weights on a new model leave nearly all of it random',
+      });
+    }),
   /** The teacher's distributions on the rows of `data`. */
   distillFromRowsConfig
     .safeExtend({

@@ -75,6 +75,7 @@ describe('a run', () => {
     for (const [name, stage] of [
       ['live', `method: distribution, teacher: big, student: { model: other }, ${ROWS}`],
       ['samples', `method: samples, student: { model: other }, ${ROWS}`],
+      ['samples-lora', `method: samples, student: { model: other }, lora: { rank: 2, alpha: 4 }, ${ROWS}`],
       ['samples-new', `method: samples, student: { new: ${SHAPE}, tokenizer: big }, ${ROWS}`],
       [
         'on-policy',
@@ -87,6 +88,9 @@ describe('a run', () => {
       expect(stages[2]?.tokens).toBeGreaterThan(0);
       const last = Object.fromEntries(timeless(out).at(-1) ?? []);
       expect('divergence' in last).toBe(!name.startsWith('samples'));
+      expect(existsSync(path.join(out, 'models/small/adapter/adapter_model.safetensors'))).toBe(
+        name === 'samples-lora',
+      );
       if (name === 'samples-new') expect(readConfig(path.join(out, 'models/small')).hidden_size).toBe(8);
       expect(readFileSync(path.join(out, 'samples/small.jsonl'), 'utf8').length > 0).toBe(name === 'on-policy');
     }
@@ -134,6 +138,13 @@ test('what a method cannot use is refused by name', () => {
   const problems = (value: Record<string, unknown>) =>
     schema.safeParse({ ...rows, ...value }).error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   expect(problems({ method: 'samples' })).toBeUndefined();
+  const lora = { rank: 2, alpha: 4 };
+  expect(problems({ method: 'samples', lora })).toBeUndefined();
+  const { new: shape } = parse(`new: ${SHAPE}`) as { new: object };
+  expect(problems({ method: 'samples', lora, student: { new: shape, tokenizer: 's' } })).toEqual([
+    'lora: goes with student.model: adapters of few weights on a new model leave nearly all of it random',
+  ]);
+  expect(problems({ method: 'distribution', teacher: 't', lora })?.join()).toContain('lora');
   expect(problems({ method: 'samples', teacher: 't' })?.join()).toContain('teacher');
   expect(problems({ method: 'distribution', teacher: 't' })).toBeUndefined();
   expect(problems({ method: 'distribution', teacher: 't', stored: true })).toEqual([

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { manualSeed } from '@dunwu/torch';
 import type { CausalModel } from '../../model/causal-model.js';
-import { loadModel, saveModel } from '../../model/checkpoint.js';
+import { loadModel } from '../../model/checkpoint.js';
 import { readConfig } from '../../model/config.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { vocabularyDifference } from '../../text/vocabulary.js';
@@ -17,7 +17,7 @@ import { modelOf, taskOf } from './common.js';
 import { checkRowLength, prepareRows } from './dialogue-data.js';
 import type { DistillStage } from './distill.schema.js';
 import { newModel, parameterCount } from './new-model.js';
-import { copyTokenizer } from './pretrain.js';
+import { saveTrained } from './save-trained.js';
 
 type Method<M extends DistillStage['method']> = Extract<DistillStage, { method: M }>;
 
@@ -36,14 +36,12 @@ export async function run(ctx: StageContext, config: DistillStage): Promise<Stag
   try {
     const { outcome, tokens, flops, notes, provided, extra } = await learn(ctx, config, student, folder);
     if (outcome === 'interrupted') throw new Interrupted();
-    await saveModel(student, ctx.modelDir);
-    copyTokenizer(folder, ctx.modelDir);
+    const saved = await saveTrained(ctx, student, folder);
     return {
-      model: ctx.modelDir,
-      tokenizer: ctx.modelDir,
+      ...saved,
       tokens,
       flops,
-      notes: [...notes],
+      notes: [...saved.notes, ...notes],
       ...(provided === undefined ? {} : { provided }),
       ...(extra === undefined ? {} : { extra }),
     };

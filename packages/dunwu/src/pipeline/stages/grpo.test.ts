@@ -101,3 +101,23 @@ test('the configuration: references, and a name that a rule has', () => {
   const clash = schema.safeParse({ ...config, reward_models: { format: judged } });
   expect(clash.error?.issues[0]?.path).toEqual(['reward_models', 'format']);
 });
+
+test('with LoRA: the model has the adapter in its weights and beside them; stopped and resumed the same', async () => {
+  const yaml = recipe().replace(
+    'kl: { estimator: none } }',
+    'kl: { estimator: k3, coefficient: 0.01 } }, lora: { rank: 2, alpha: 8 }',
+  );
+  const [whole, out] = [path.join(root, 'lora'), path.join(root, 'lora-stopped')];
+  expect(await runStages(yaml, whole)).toMatchObject({ status: 'done' });
+  let steps = 0;
+  const stopWhen = (done: number) => done === 3 && ++steps === 2;
+  expect(await runStages(yaml, out, { stopWhen })).toMatchObject({ status: 'interrupted' });
+  expect(await runStages(yaml, out, { resume: true })).toMatchObject({ status: 'done' });
+  expect(timeless(out)).toEqual(timeless(whole));
+  for (const file of ['model.safetensors', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json']) {
+    const [ours, theirs] = [out, whole].map((dir) => readFileSync(path.join(dir, 'models/r1', file)));
+    expect(ours?.equals(theirs as Buffer), file).toBe(true);
+  }
+  const [base, r1] = ['base', 'r1'].map((name) => readFileSync(path.join(whole, 'models', name, 'model.safetensors')));
+  expect(base?.equals(r1 as Buffer)).toBe(false);
+});

@@ -1,13 +1,13 @@
 import { manualSeed } from '@dunwu/torch';
-import { loadModel, saveModel } from '../../model/checkpoint.js';
+import { loadModel } from '../../model/checkpoint.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { grpo } from '../../train/grpo.js';
 import { useCompute } from '../compute.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
 import { modelOf, Owned, rewardModelOf, taskOf } from './common.js';
 import type { GrpoStage } from './grpo.schema.js';
-import { copyTokenizer } from './pretrain.js';
 import { judgedResponses } from './provided.js';
+import { saveTrained } from './save-trained.js';
 
 /**
  * Reinforcement learning by rule rewards: R1-Zero and the reasoning stage of R1; with reward models beside the rules, its
@@ -29,10 +29,8 @@ export async function run(ctx: StageContext, config: GrpoStage): Promise<StageRe
     manualSeed(ctx.seed);
     const { outcome, tokens, flops } = await grpo(ctx, policy, tokenizer, task, config, models);
     if (outcome === 'interrupted') throw new Interrupted();
-    await saveModel(policy, ctx.modelDir);
-    copyTokenizer(folder, ctx.modelDir);
-    const provided = judgedResponses(ctx, { answers: true });
-    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, provided };
+    const saved = await saveTrained(ctx, policy, folder);
+    return { ...saved, tokens, flops, provided: judgedResponses(ctx, { answers: true }) };
   } finally {
     owned.dispose();
   }

@@ -2,6 +2,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { loadAdapter } from '../../model/adapter-folder.js';
+import type { CausalModel } from '../../model/causal-model.js';
+import { loadModel } from '../../model/checkpoint.js';
+import { absorbAdapters } from '../../model/lora.js';
 import { runStages } from '../testing/stage-run.js';
 import { schema } from './sft.schema.js';
 
@@ -109,4 +113,43 @@ test('combinations that mean nothing are refused by name', () => {
   expect(problems({ task: 'recipe', n: 1, limit: 1 })).toEqual(['limit: would be ignored: n says how many']);
   expect(problems({ file: 'y', wrong: 0.1 })).toEqual(['wrong: would be ignored: it goes with task, not with file']);
   expect(schema.safeParse({ ...base, data: [] }).success).toBe(false);
+});
+
+describe('with LoRA', () => {
+  const LORA = ', lora: { rank: 2, alpha: 8, target_modules: [o_proj, kv_b_proj] }';
+  const more =
+    '\n  - { name: again, kind: sft, model: tuned, data: [{ file: rows.jsonl, limit: 1 }], epochs: 1, packing: { batch: 1, time: 140 }, optimizer: { kind: adamw, learning_rate: 0.01 } }';
+  const whole = path.join(root, 'lora');
+
+  test('the model has the adapter in its weights, and beside it in PEFT’s layout; later stages take the model', async () => {
+    const { status, stages } = await runStages(recipe(DATA, LORA) + more, whole);
+    expect(status).toBe('done');
+    expect(stages[1]?.notes?.[0]?.en).toMatch(/^LoRA of rank 2 on \d+ matrices: \d+ weights trained beside \d+/);
+    const [base, tuned] = ['base', 'tuned'].map((name) => loadModel(path.join(whole, 'models', name)));
+    if (base === undefined || tuned === undefined) throw new Error('no models');
+    const { base_model_name_or_path: from } = JSON.parse(read(whole, 'models/tuned/adapter/adapter_config.json'));
+    expect(from).toBe('../../base');
+    loadAdapter(base, path.join(whole, 'models/tuned/adapter'));
+    absorbAdapters(base);
+    const values = (model: CausalModel) => model.parameters().map(({ tensor }) => tensor.detach().numbers());
+    expect(values(tuned)).toEqual(values(base));
+    for (const model of [base, tuned]) model.dispose();
+  });
+
+  test('stopped and resumed: the same numbers and files', async () => {
+    const out = path.join(root, 'lora-stopped');
+    expect(await runStages(recipe(DATA, LORA) + more, out, { stopWhen: (done) => done >= 2 })).toMatchObject({
+      status: 'interrupted',
+    });
+    expect(await runStages(recipe(DATA, LORA) + more, out, { resume: true })).toMatchObject({ status: 'done' });
+    expect(timeless(out)).toEqual(timeless(whole));
+    for (const file of [
+      'tuned/model.safetensors',
+      'tuned/adapter/adapter_model.safetensors',
+      'again/model.safetensors',
+    ]) {
+      const [ours, theirs] = [out, whole].map((dir) => readFileSync(path.join(dir, 'models', file)));
+      expect(ours?.equals(theirs as Buffer), file).toBe(true);
+    }
+  });
 });

@@ -1,12 +1,12 @@
 import { manualSeed } from '@dunwu/torch';
-import { loadModel, saveModel } from '../../model/checkpoint.js';
+import { loadModel } from '../../model/checkpoint.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { sft } from '../../train/sft.js';
 import { useCompute } from '../compute.js';
 import { Interrupted, type StageContext, type StageResult } from '../stage.js';
 import { modelOf } from './common.js';
 import { checkRowLength, prepareRows } from './dialogue-data.js';
-import { copyTokenizer } from './pretrain.js';
+import { saveTrained } from './save-trained.js';
 import type { SftStage } from './sft.schema.js';
 
 /** Supervised fine-tuning: the same model goes on learning from dialogues. */
@@ -25,9 +25,8 @@ export async function run(ctx: StageContext, config: SftStage): Promise<StageRes
   try {
     const { outcome, tokens, flops } = await sft(ctx, model, rows, config);
     if (outcome === 'interrupted') throw new Interrupted();
-    await saveModel(model, ctx.modelDir);
-    copyTokenizer(folder, ctx.modelDir);
-    return { model: ctx.modelDir, tokenizer: ctx.modelDir, tokens, flops, notes, provided, extra };
+    const saved = await saveTrained(ctx, model, folder);
+    return { ...saved, tokens, flops, notes: [...saved.notes, ...notes], provided, extra };
   } finally {
     model.dispose();
   }
