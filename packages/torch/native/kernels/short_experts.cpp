@@ -47,7 +47,7 @@ void multiply_experts(const at::Tensor& x, const at::Tensor& w, bool transposed,
       }
       team.meet();
       const auto [begin, end] = team.share(count, 32);
-      multiply_short(in + offset[e] * depth, depth, begin, end, depth, columns, to, out + offset[e] * columns, columns, room.data());
+      multiply_short(in + offset[e] * depth, offset[experts] - offset[e], begin, end, depth, columns, to, out + offset[e] * columns, columns, room.data());
     }
     at::native::cpublas::brgemm_release();
   });
@@ -60,7 +60,7 @@ void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& 
   float* d = dw.data_ptr<float>();
   int64_t most = 0;
   for (int64_t e = 0; e < experts; ++e) most = std::max(most, offset[e + 1] - offset[e]);
-  ShortBuffer first((most + 1) / 2 * 2 * inputs), second((most + 1) / 2 * 2 * inputs);
+  ShortBuffer first(short_padded(most) * inputs), second(short_padded(most) * inputs);
   Short* const packed[2] = {first.memory, second.memory};
   together(at::get_num_threads(), [&](const Team& team) {
     ShortBuffer room(kGradientRoom);
@@ -68,7 +68,7 @@ void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& 
     for (int64_t e = 0; e < experts; ++e) {
       const int64_t count = offset[e + 1] - offset[e];
       Short* to = packed[e % 2];
-      const auto [begin, end] = team.share((count + 1) / 2);
+      const auto [begin, end] = team.share(short_padded(count) / 2);
       pack_row_pairs(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
       team.meet();
       weight_gradient(g + offset[e] * outputs, outputs, count, low, high, to, inputs, d + e * outputs * inputs, room.memory);

@@ -31,7 +31,7 @@ struct ShortLinear : torch::autograd::Function<ShortLinear> {
       team.meet();
       const auto [begin, end] = team.share(tokens, 32);
       std::vector<float> room(kShortRows * std::min(kShortColumns, outputs));
-      multiply_short(in, inputs, begin, end, inputs, outputs, packed.memory, out, outputs, room.data());
+      multiply_short(in, tokens, begin, end, inputs, outputs, packed.memory, out, outputs, room.data());
       if (b != nullptr)
         for (int64_t m = begin; m < end; ++m)
           for (int64_t n = 0; n < outputs; ++n) out[m * outputs + n] = Short(static_cast<float>(out[m * outputs + n]) + b[n]);
@@ -53,7 +53,7 @@ struct ShortLinear : torch::autograd::Function<ShortLinear> {
     at::Tensor dw = needs_w ? at::empty_like(weight) : at::Tensor();
     const Short *in = x.const_data_ptr<Short>(), *g = dy.const_data_ptr<Short>();
     const float* w = weight.const_data_ptr<float>();
-    ShortBuffer weights(needs_x ? outputs * inputs : 0), pairs(needs_w ? (tokens + 1) / 2 * 2 * inputs : 0);
+    ShortBuffer weights(needs_x ? outputs * inputs : 0), pairs(needs_w ? short_padded(tokens) * inputs : 0);
     Short* to = needs_x ? dx.data_ptr<Short>() : nullptr;
     float* d = needs_w ? dw.data_ptr<float>() : nullptr;
     together(at::get_num_threads(), [&](const Team& team) {
@@ -62,14 +62,14 @@ struct ShortLinear : torch::autograd::Function<ShortLinear> {
         pack_row_pairs(w, inputs, begin, end, outputs, inputs, weights.memory);
       }
       if (needs_w) {
-        const auto [begin, end] = team.share((tokens + 1) / 2);
+        const auto [begin, end] = team.share(short_padded(tokens) / 2);
         pack_row_pairs(in, inputs, begin, end, tokens, inputs, pairs.memory);
       }
       team.meet();
       if (needs_x) {
         const auto [begin, end] = team.share(tokens, 32);
         std::vector<float> room(kShortRows * std::min(kShortColumns, inputs));
-        multiply_short(g, outputs, begin, end, outputs, inputs, weights.memory, to, inputs, room.data());
+        multiply_short(g, tokens, begin, end, outputs, inputs, weights.memory, to, inputs, room.data());
       }
       if (needs_w) {
         const auto [begin, end] = team.share(outputs, 16);

@@ -10,7 +10,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <memory>
+#include <map>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
 
 #include "team.h"
 
@@ -31,12 +35,51 @@ inline bool has_short_products() {
 
 using Short = c10::BFloat16;
 
-/// Memory for packed operands; not initialised.
-struct ShortBuffer {
-  explicit ShortBuffer(int64_t count) : memory(new (std::align_val_t(64)) Short[static_cast<size_t>(count) + 64]) {}
-  ~ShortBuffer() { operator delete[](memory, std::align_val_t(64)); }
+/// Memory for packed operands; not initialised. Taken from blocks that are kept: between the long-lived results of a forward pass
+/// short-lived pieces of all sizes would leave holes that nothing fits into.
+class ShortBuffer {
+ public:
+  explicit ShortBuffer(int64_t count) : block_(take(static_cast<size_t>(count) * sizeof(Short) + 64)), memory(static_cast<Short*>(block_.second)) {}
+  ~ShortBuffer() { give(block_); }
   ShortBuffer(const ShortBuffer&) = delete;
   ShortBuffer& operator=(const ShortBuffer&) = delete;
+
+ private:
+  using Block = std::pair<size_t, void*>;
+  Block block_;
+
+  static std::multimap<size_t, void*>& kept() {
+    static auto* blocks = new std::multimap<size_t, void*>();
+    return *blocks;
+  }
+  static std::mutex& guard() {
+    static auto* mutex = new std::mutex();
+    return *mutex;
+  }
+  /// The smallest block that is kept and large enough, but not larger than twice that.
+  static Block take(size_t bytes) {
+    {
+      const std::lock_guard<std::mutex> lock(guard());
+      const auto found = kept().lower_bound(bytes);
+      if (found != kept().end() && found->first <= 2 * bytes) {
+        const Block block = *found;
+        kept().erase(found);
+        return block;
+      }
+    }
+    const size_t size = (bytes + 65535) / 65536 * 65536;
+    return {size, operator new(size, std::align_val_t(64))};
+  }
+  static void give(Block block) {
+    const std::lock_guard<std::mutex> lock(guard());
+    kept().insert(block);
+    // Sizes change with the work: what is least is let go.
+    if (kept().size() <= 32) return;
+    operator delete(kept().begin()->second, std::align_val_t(64));
+    kept().erase(kept().begin());
+  }
+
+ public:
   Short* memory;
 };
 
@@ -63,17 +106,17 @@ inline __m256i short_16(const T* from, int64_t count) {
   return short_16(some);
 }
 
-/// Pairs begin..end of the rows of x [depth, columns] → [depth / 2][columns][2].
+/// Pairs begin..end of the rows of x [depth, columns] → [depth / 2][columns][2]; rows beyond depth are zeros.
 template <typename T>
 void pack_row_pairs(const T* x, int64_t stride, int64_t begin, int64_t end, int64_t depth, int64_t columns, Short* packed) {
   const __m512i lanes = pair_lanes(false);
   for (int64_t pair = begin; pair < end; ++pair) {
-    const T *even = x + 2 * pair * stride, *odd = 2 * pair + 1 < depth ? even + stride : nullptr;
+    const T *even = 2 * pair < depth ? x + 2 * pair * stride : nullptr, *odd = 2 * pair + 1 < depth ? even + stride : nullptr;
     Short* to = packed + 2 * pair * columns;
     int64_t n = 0;
     for (; n < columns; n += 16) {
       const int64_t left = columns - n;
-      const __m512i a = _mm512_castsi256_si512(short_16(even + n, left));
+      const __m512i a = even != nullptr ? _mm512_castsi256_si512(short_16(even + n, left)) : _mm512_setzero_si512();
       const __m512i b = odd != nullptr ? _mm512_castsi256_si512(short_16(odd + n, left)) : _mm512_setzero_si512();
       const __m512i both = _mm512_permutex2var_epi16(a, lanes, b);
       if (left >= 16)
@@ -165,16 +208,30 @@ inline void shorten(const float* from, int64_t rows, int64_t columns, Short* to,
 
 /// Rows of a block of a product.
 constexpr int64_t kShortRows = 128;
+/// libtorch makes a kernel for every shape and keeps it. How many tokens an expert has changes from step to step: shapes are rounded
+/// up to these, so that few are made.
+constexpr int64_t kShortStep = 32;
+
+constexpr int64_t short_padded(int64_t count) { return (count + kShortStep - 1) / kShortStep * kShortStep; }
 /// Columns of a block: a block of float32 sums stays in the second cache.
 constexpr int64_t kShortColumns = 512;
 
-/// Rows begin..end of y = x · B, rounded to bfloat16. x [rows, depth]; `packed` is B [depth, columns] in pairs.
-inline void multiply_short(const Short* x, int64_t x_stride, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Short* packed, Short* y, int64_t y_stride, float* room) {
+/// Rows begin..end of y = x · B, rounded to bfloat16. x [available, depth], a row after the other; `packed` is B [depth, columns] in
+/// pairs.
+inline void multiply_short(const Short* x, int64_t available, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Short* packed, Short* y, int64_t y_stride, float* room) {
+  std::vector<Short> tail;
   for (int64_t m = begin; m < end; m += kShortRows) {
-    const int64_t rows = std::min(kShortRows, end - m);
+    const int64_t rows = std::min(kShortRows, end - m), whole = short_padded(rows);
+    const Short* from = x + m * depth;
+    if (m + whole > available) {
+      // Rows beyond the last are computed too, of zeros, and left out.
+      tail.assign(whole * depth, Short(0.0f));
+      std::copy(from, from + rows * depth, tail.begin());
+      from = tail.data();
+    }
     for (int64_t n = 0; n < columns; n += kShortColumns) {
       const int64_t some = std::min(kShortColumns, columns - n);
-      at::native::cpublas::brgemm(rows, some, depth, x_stride, columns, some, false, x + m * x_stride, packed + 2 * n, room, true);
+      at::native::cpublas::brgemm(whole, some, depth, depth, columns, some, false, from, packed + 2 * n, room, true);
       shorten(room, rows, some, y + m * y_stride + n, y_stride);
     }
   }
@@ -183,7 +240,7 @@ inline void multiply_short(const Short* x, int64_t x_stride, int64_t begin, int6
 /// Tokens whose share of a weight's gradient is computed at a time.
 constexpr int64_t kGradientTokens = 512;
 
-/// Rows begin..end of dw = dyᵀ · x over all tokens, float32, in order. `pairs` is x [tokens, inputs] in pairs of rows.
+/// Rows begin..end of dw = dyᵀ · x over all tokens, float32, in order. `pairs` is x [short_padded(tokens), inputs] in pairs of rows.
 inline void weight_gradient(const Short* dy, int64_t dy_stride, int64_t tokens, int64_t begin, int64_t end, const Short* pairs, int64_t inputs, float* dw, Short* room) {
   if (tokens == 0) {
     std::fill(dw + begin * inputs, dw + end * inputs, 0.0f);
@@ -192,9 +249,9 @@ inline void weight_gradient(const Short* dy, int64_t dy_stride, int64_t tokens, 
   for (int64_t n = begin; n < end; n += kShortRows) {
     const int64_t rows = std::min(kShortRows, end - n);
     for (int64_t t = 0; t < tokens; t += kGradientTokens) {
-      const int64_t depth = std::min(kGradientTokens, tokens - t), padded_depth = (depth + 31) / 32 * 32, even = (depth + 1) / 2 * 2;
-      transpose_columns(dy + t * dy_stride, dy_stride, depth, n, n + rows, room, padded_depth);
-      at::native::cpublas::brgemm(rows, inputs, even, padded_depth, inputs, inputs, t > 0, room, pairs + t * inputs, dw + n * inputs, true);
+      const int64_t depth = std::min(kGradientTokens, tokens - t), whole = short_padded(depth);
+      transpose_columns(dy + t * dy_stride, dy_stride, depth, n, n + rows, room, whole);
+      at::native::cpublas::brgemm(rows, inputs, whole, whole, inputs, inputs, t > 0, room, pairs + t * inputs, dw + n * inputs, true);
     }
   }
 }
