@@ -99,7 +99,7 @@ test('a wrong value: place, what was found, what is allowed', async () => {
   );
   expect(await fault(`${GOOD}compute: { threads: many, dtype: float16 }\n`)).toBe(
     'r.yaml:11:21: compute.threads: "many" is not allowed. Allowed: `auto` or a number\n' +
-      'r.yaml:11:34: compute.dtype: "float16" is not allowed. Did you mean `float32`? Allowed: auto, float32',
+      'r.yaml:11:34: compute.dtype: "float16" is not allowed. Did you mean `bfloat16`? Allowed: auto, float32, bfloat16',
   );
   const tagged = GOOD.replace('steps: 20', 'steps: 20\n    optimizer: { type: adam }');
   expect(await fault(tagged)).toBe(

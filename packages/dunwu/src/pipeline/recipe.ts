@@ -30,7 +30,7 @@ const name = z
 const computeSchema = z.strictObject({
   // Only what the trainers honour today is accepted: a key that is taken and ignored is worse than one refused.
   device: z.enum(['auto', 'cpu']).default('auto'),
-  dtype: z.enum(['auto', 'float32']).default('auto'),
+  dtype: z.enum(['auto', 'float32', 'bfloat16']).default('auto'),
   threads: z.union([z.literal('auto'), z.int().min(1).max(1024)]).default('auto'),
 });
 
