@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "math.h"
+#include "short_attention.h"
 #include "vector.h"
 
 namespace dunwu {
@@ -320,12 +321,18 @@ struct Core {
 
 template <typename scalar_t, typename acc_t>
 void attention_forward(const AttentionShape& shape, const AttentionOperands<const scalar_t>& in, const int32_t* starts, scalar_t* output, acc_t* log_sum) {
+  if constexpr (std::is_same_v<scalar_t, c10::BFloat16>) {
+    if (takes_short_attention(shape)) return short_attention_forward(shape, in, starts, output, log_sum);
+  }
   Core<scalar_t>{shape, in, starts}.forward(output, log_sum);
 }
 
 template <typename scalar_t, typename acc_t>
 void attention_backward(const AttentionShape& shape, const AttentionOperands<const scalar_t>& in, const int32_t* starts, const scalar_t* output, const acc_t* log_sum,
                         const scalar_t* gradient, const AttentionOperands<scalar_t>& out, acc_t* shared_gradient) {
+  if constexpr (std::is_same_v<scalar_t, c10::BFloat16>) {
+    if (takes_short_attention(shape)) return short_attention_backward(shape, in, starts, output, log_sum, gradient, out, shared_gradient);
+  }
   Core<scalar_t>{shape, in, starts}.backward(output, log_sum, gradient, out, shared_gradient);
 }
 
