@@ -1,4 +1,7 @@
-/** What networks compute in. Weights, their gradients, the residual stream and all sums are float32 in either. */
+/**
+ * What networks compute in. Weights, their gradients, the residual stream and the sums of products are float32 in either; in bfloat16 the
+ * logits that losses read are rounded to it too. Modules of multi-token prediction compute in float32 always.
+ */
 export type ComputeType = 'float32' | 'bfloat16';
 
 let current: ComputeType = 'float32';

@@ -185,3 +185,13 @@ it('refuses tokens, lengths and pages that are not there', () => {
   pages.dispose();
   model.dispose();
 });
+
+it('weights that are no numbers give logits that are none, and harm nothing: each choice of an expert is another', () => {
+  const model = tinyModel(1, { num_experts_per_tok: 8, n_group: 1, topk_group: 1 });
+  scope(() => noGrad(() => model.headWeight.fill_(Number.NaN)));
+  const embedding = model.parameters().find(({ name }) => name === 'model.embed_tokens.weight');
+  scope(() => noGrad(() => embedding?.tensor.fill_(Number.NaN)));
+  const steps = decode(model, rows(40, 6), 3).flat(2);
+  expect(steps.every(Number.isNaN)).toBe(true);
+  model.dispose();
+});

@@ -85,13 +85,22 @@ export class PagedCache {
   #grow(): void {
     const before = this.#pages;
     if (before >= this.maxPages) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
-    this.#pages = Math.min(this.maxPages, 2 * before);
-    this.#layers = this.#layers.map((layer) => {
-      const larger = this.#room(this.#pages);
-      scope(() => noGrad(() => larger.narrow(0, 0, before).copy_(layer)));
-      layer.dispose();
-      return larger;
-    });
+    const pages = Math.min(this.maxPages, 2 * before);
+    const made: Tensor[] = [];
+    try {
+      for (const layer of this.#layers) {
+        const larger = this.#room(pages);
+        made.push(larger);
+        scope(() => noGrad(() => larger.narrow(0, 0, before).copy_(layer)));
+      }
+    } catch (error) {
+      // As it was: there was no memory for more.
+      for (const layer of made) layer.dispose();
+      throw error;
+    }
+    for (const layer of this.#layers) layer.dispose();
+    this.#layers = made;
+    this.#pages = pages;
     this.#grown(before);
   }
 

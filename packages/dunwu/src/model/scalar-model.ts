@@ -49,7 +49,8 @@ export class ScalarModel {
 
   /** The head alone: hidden [N, hidden] → float32 [N]. */
   read(hidden: Tensor): Tensor {
-    return hidden.linear(this.#weight, this.#bias).squeeze(-1).to('float32');
+    // In float32 whatever the trunk computes in: one number, which is compared and subtracted.
+    return hidden.to(this.#weight.dtype).linear(this.#weight, this.#bias).squeeze(-1).to('float32');
   }
 
   /**

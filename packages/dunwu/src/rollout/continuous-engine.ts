@@ -32,7 +32,7 @@ export interface GenerationRequest {
   readonly top?: number;
   /** Told every token as it is drawn; true ends that response as `stop` does. */
   readonly onToken?: (drawn: DrawnToken, sample: number) => boolean | undefined;
-  /** Told that a response has ended. */
+  /** Told that a response has ended; not of a request that is cancelled before its first token. */
   readonly onEnd?: (sample: number) => void;
   /** Takes the request out: what it has so far is given back with the reason `cancelled`. */
   readonly signal?: AbortSignal;
@@ -169,12 +169,15 @@ export class ContinuousEngine {
    * Why a request can never be served: an empty prompt, a token that the model does not have, more positions than the model's, more
    * rows or tokens than the engine has at all; null when it can.
    */
-  problem({ tokens, samples = 1, sampling }: GenerationRequest): string | null {
+  problem({ tokens, samples = 1, sampling, banned = [], top = 0 }: GenerationRequest): string | null {
     const { max_position_embeddings: limit, vocab_size } = this.#model.config;
     const longest = tokens.length + sampling.max_tokens;
     if (tokens.length === 0) return 'the prompt is empty';
     const unknown = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocab_size));
     if (unknown !== undefined) return `the prompt has the token ${unknown}; the model's are 0 to ${vocab_size - 1}`;
+    const never = banned.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocab_size));
+    if (never !== undefined) return `the token ${never} is banned; the model's are 0 to ${vocab_size - 1}`;
+    if (top > vocab_size) return `the ${top} likeliest tokens are asked for; the model has ${vocab_size}`;
     if (samples < 1) return `samples must be at least 1, got ${samples}`;
     if (longest > limit) {
       return `a prompt of ${tokens.length} tokens and ${sampling.max_tokens} new ones exceed the model's ${limit} positions`;
@@ -279,9 +282,11 @@ export class ContinuousEngine {
     }
     if (columns.length === 0) return;
     const logits = this.#compute(columns);
-    const complete = this.#reading.filter(({ request, read }) => read === request.tokens.length);
-    this.#reading = this.#reading.filter((job) => !complete.includes(job));
-    for (const job of complete) this.#begin(job);
+    for (const job of this.#reading.filter(({ request, read }) => read === request.tokens.length)) {
+      // In this order: a job whose beginning fails is still among those that are told.
+      this.#begin(job);
+      this.#reading = this.#reading.filter((one) => one !== job);
+    }
     this.#accept(
       columns.filter(({ draws }) => draws.length > 0).map(({ draws }) => draws),
       logits,
@@ -413,7 +418,11 @@ export class ContinuousEngine {
     this.#active = this.#active.filter((row) => row.reason === null);
     for (const row of ended) {
       this.#release(row.pages);
-      row.job.request.onEnd?.(row.sample);
+      try {
+        row.job.request.onEnd?.(row.sample);
+      } catch (error) {
+        row.job.reject(error);
+      }
     }
     for (const job of new Set(ended.map((row) => row.job))) {
       if (job.rows.some((row) => row.reason === null)) continue;

@@ -20,10 +20,8 @@ export interface Teacher {
  * on the first `vocabulary` of them.
  */
 export function logitsAt(model: CausalModel, hidden: Tensor, places: Tensor, vocabulary: number): Tensor {
-  return hidden
-    .indexSelect(0, places)
-    .linear(model.headWeight.narrow(0, 0, vocabulary))
-    .to('float32');
+  const head = model.headWeight.narrow(0, 0, vocabulary);
+  return hidden.indexSelect(0, places).to(head.dtype).linear(head).to('float32');
 }
 
 /** A teacher's distributions at places of a batch; no gradient. */

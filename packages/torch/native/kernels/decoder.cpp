@@ -9,6 +9,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -672,6 +673,10 @@ class TypedDecoder : public Decoder {
       for (int64_t e = 0; e < experts_; ++e) total += scores[e] = std::exp(logits[e * width + m] - top);
       for (int64_t e = 0; e < experts_; ++e) biased[e] = scores[e] = scores[e] / total;
     }
+    // Not a number is worst, but chosen once only: no expert gets more pairs than there are tokens. (Closed groups are lower still.)
+    constexpr float kWorst = -std::numeric_limits<float>::max();
+    for (int64_t e = 0; e < experts_; ++e)
+      if (!(biased[e] > kWorst)) biased[e] = kWorst;
     if (expert_groups_ > 1) {
       const int64_t size = experts_ / expert_groups_;
       float* groups = biased + experts_;
@@ -791,6 +796,7 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
     const int32_t* table = in.pages + static_cast<int64_t>(in.sequences[m]) * pages.size(1);
     for (int64_t i = 0; i < used; ++i) TORCH_CHECK_INDEX(table[i] >= 0 && table[i] < most, "decoder: sequence ", in.sequences[m], " names page ", table[i], " of ", most);
   }
+  TORCH_CHECK(in.wanted_count <= columns, "decoder: ", in.wanted_count, " columns are wanted of ", columns);
   for (int64_t i = 0; i < in.wanted_count; ++i) TORCH_CHECK_INDEX(in.wanted[i] >= 0 && in.wanted[i] < columns, "decoder: wanted column ", in.wanted[i], " of ", columns);
   at::Tensor logits = at::empty({in.wanted_count, model.vocabulary}, at::kFloat);
   if (columns > 0) model.step(in, logits.data_ptr<float>(), at::get_num_threads());

@@ -45,7 +45,7 @@ inline Lanes load_wide(const c10::BFloat16* from) {
   return value;
 }
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(__clang__)
 /// The sums of the lanes of 16 vectors, in their order: neighbours are added until one vector is left.
 inline Lanes sums_of_16(const Lanes* v) {
   constexpr int kEven[16] = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
@@ -94,7 +94,7 @@ inline void scores_of(const Pages<C>& pages, const float* queries, int64_t query
     pages.fetch(begin / kPageTokens + 1, offset, width);
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     int64_t t = 0;
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(__clang__)
     // Beyond the sequence's end lie entries of the same page that nobody reads the scores of.
     if constexpr (16 % HEADS == 0)
       for (; t < count; t += 16 / HEADS) scores_of_16<HEADS, C>(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
