@@ -4,6 +4,7 @@ import path from 'node:path';
 import { liveTensors, manualSeed, noGrad, scope, type Tensor, tensor, writeSafetensors, zeros } from '@dunwu/torch';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { saveModel } from './checkpoint.js';
+import { setComputeType } from './compute-type.js';
 import { copyScalarModel, loadScalarModel, ScalarModel, saveScalarModel } from './scalar-model.js';
 import { ids, tinyModel } from './testing/tiny.js';
 
@@ -26,6 +27,28 @@ const numbers = (model: ScalarModel, sequences: number[][]): number[] =>
 const SEQUENCES = [[3, 9, 14, 2], [5], [3, 9, 14, 2, 7, 7, 20], [1, 2]];
 
 describe('values', () => {
+  it('where networks compute in bfloat16: near, float32 still, with gradients for the whole trunk', () => {
+    const model = scalar(5, { first_k_dense_replace: 3 });
+    const exact = numbers(model, SEQUENCES);
+    setComputeType('bfloat16');
+    try {
+      const short = numbers(model, SEQUENCES);
+      expect(short).not.toEqual(exact);
+      short.forEach((value, i) => {
+        expect(Math.abs(value - (exact[i] as number))).toBeLessThan(0.05);
+      });
+      scope(() => {
+        const { values } = model.forward({ tokens: ids([SEQUENCES[0] as number[]]) });
+        expect(values.dtype).toBe('float32');
+        values.sum().backward();
+      });
+      const silent = model.parameters().filter(({ kind, tensor: one }) => kind !== 'buffer' && one.grad === null);
+      expect(silent).toEqual([]);
+    } finally {
+      setComputeType('float32');
+    }
+  });
+
   it('are w · hidden + b at every token; `last` is that of the last token', () => {
     const model = scalar(1);
     const tokens = SEQUENCES[2] as number[];
