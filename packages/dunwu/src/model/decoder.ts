@@ -1,4 +1,4 @@
-import { keep, noGrad, op, scope, type Tensor, tensor } from '@dunwu/torch';
+import { noGrad, op, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from './causal-model.js';
 import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
@@ -38,7 +38,6 @@ export class Decoder {
   readonly #number: number;
   /** What weights are read as, and what its caches hold. */
   readonly dtype: DecoderType;
-  readonly #copies: Tensor[] = [];
 
   /** @param dtype default as the model computes */
   constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
@@ -48,22 +47,21 @@ export class Decoder {
     const tensors: Tensor[] = [];
     this.#number = scope(() =>
       noGrad(() => {
+        // A tied head is the embedding: rounded once.
+        const rounded = new Map<Tensor, Tensor>();
         for (const [name, tensor] of Object.entries(model.decoderParts())) {
           if (tensor === null) continue;
-          names.push(name);
           const wanted = EXACT.test(name) ? 'float32' : dtype;
-          if (tensor.dtype === wanted && tensor.isContiguous) {
-            tensors.push(tensor);
-            continue;
-          }
-          const copy = keep(tensor.to(wanted).contiguous());
-          this.#copies.push(copy);
-          tensors.push(copy);
+          const fits = tensor.dtype === wanted && tensor.isContiguous;
+          const part = fits ? tensor : (rounded.get(tensor) ?? tensor.to(wanted).contiguous());
+          rounded.set(tensor, part);
+          names.push(name);
+          tensors.push(part);
         }
         // Matrix units take inputs in pairs.
         const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
         const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
-        // Here, while matrices that were made for it (with adapters merged in) are there: it keeps hold of them.
+        // Here, while matrices that were made for it (rounded, or with adapters merged in) are there: it keeps hold of them.
         return create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
       }),
     );
@@ -94,7 +92,6 @@ export class Decoder {
 
   dispose(): void {
     free(this.#number);
-    for (const copy of this.#copies.splice(0)) copy.dispose();
   }
 }
 

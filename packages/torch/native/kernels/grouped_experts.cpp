@@ -71,17 +71,23 @@ struct GroupedExperts : torch::autograd::Function<GroupedExperts> {
     // d weight = dy · (down · activated) = (dy · down) · activated: the expert's output need not be kept.
     const at::Tensor d_pair_weight = (back * activated).sum(1);
     const at::Tensor dy_scaled = dy_sorted * scale;
-    at::Tensor d_gate_up = at::zeros_like(gate_up);
-    at::Tensor d_down = at::zeros_like(down);
+    // Frozen experts (those beside adapters) want none.
+    at::Tensor d_gate_up = context->needs_input_grad(3) ? at::zeros_like(gate_up) : at::Tensor();
+    at::Tensor d_down = context->needs_input_grad(4) ? at::zeros_like(down) : at::Tensor();
     const at::Tensor dx_sorted = at::empty_like(sorted);
     for (int64_t e = 0; e < experts; ++e) {
       const int64_t begin = offset[e], count = offset[e + 1] - begin;
       if (count == 0) continue;
       const at::Tensor dp = d_projected.narrow(0, begin, count);
-      at::Tensor into = d_gate_up.select(0, e);
-      at::mm_out(into, dp.t(), sorted.narrow(0, begin, count));
-      into = d_down.select(0, e);
-      at::mm_out(into, dy_scaled.narrow(0, begin, count).t(), activated.narrow(0, begin, count));
+      at::Tensor into;
+      if (d_gate_up.defined()) {
+        into = d_gate_up.select(0, e);
+        at::mm_out(into, dp.t(), sorted.narrow(0, begin, count));
+      }
+      if (d_down.defined()) {
+        into = d_down.select(0, e);
+        at::mm_out(into, dy_scaled.narrow(0, begin, count).t(), activated.narrow(0, begin, count));
+      }
       into = dx_sorted.narrow(0, begin, count);
       at::mm_out(into, dp, gate_up.select(0, e));
     }

@@ -110,9 +110,16 @@ struct ShortExperts : torch::autograd::Function<ShortExperts> {
     const at::Tensor d_projected = swiglu_backward(back * scale, projected, &activated);
     // d weight = dy · (down · activated) = (dy · down) · activated: the expert's output need not be kept.
     const at::Tensor d_pair_weight = (back * activated).sum(1, false, at::kFloat);
-    at::Tensor d_down = at::empty_like(down), d_gate_up = at::empty_like(gate_up);
-    expert_gradients(dy_sorted * scale, activated, offset, d_down);
-    expert_gradients(d_projected, x.index_select(0, token), offset, d_gate_up);
+    // Frozen experts (those beside adapters) want none.
+    at::Tensor d_down, d_gate_up;
+    if (context->needs_input_grad(4)) {
+      d_down = at::empty_like(down);
+      expert_gradients(dy_sorted * scale, activated, offset, d_down);
+    }
+    if (context->needs_input_grad(3)) {
+      d_gate_up = at::empty_like(gate_up);
+      expert_gradients(d_projected, x.index_select(0, token), offset, d_gate_up);
+    }
     const at::Tensor dx_sorted = at::empty({pairs, x.size(1)}, x.options());
     multiply_experts(d_projected, gate_up, false, offset, dx_sorted);
     const at::Tensor dx = combine(dx_sorted, position, at::Tensor(), tokens, per_token);

@@ -46,6 +46,7 @@ class ShortBuffer {
 
  private:
   using Block = std::pair<size_t, void*>;
+  static constexpr size_t kMostKept = 32 << 20;
   Block block_;
 
   static std::multimap<size_t, void*>& kept() {
@@ -71,6 +72,8 @@ class ShortBuffer {
     return {size, operator new(size, std::align_val_t(64))};
   }
   static void give(Block block) {
+    // The largest are few, and the system takes their pages back at once.
+    if (block.first > kMostKept) return operator delete(block.second, std::align_val_t(64));
     const std::lock_guard<std::mutex> lock(guard());
     kept().insert(block);
     // Sizes change with the work: what is least is let go.
