@@ -1,4 +1,4 @@
-import { cat, fusedRmsNorm, groupedAttention, rope, ropePart, type Tensor } from '@dunwu/torch';
+import { cat, fusedRmsNorm, groupedAttention, ropePart, type Tensor } from '@dunwu/torch';
 import { type Attention, type AttentionContext, type CacheView, requireMask } from './attention.js';
 import type { DecoderParts } from './decoder-parts.js';
 import type { DenseConfig } from './dense-config.js';
@@ -37,70 +37,48 @@ export class GroupedQueryAttention implements Attention {
     });
   }
 
-  /** @returns queries [B·T, H, width], keys and values [B·T, groups, width], queries and keys normalised and rotated */
-  #project(x: Tensor, { cosine, sine }: AttentionContext): { query: Tensor; key: Tensor; value: Tensor } {
+  /** @returns [B·T, H + 2 · groups, width]: queries, keys and values, queries and keys normalised and rotated */
+  #project(x: Tensor, { cosine, sine }: AttentionContext): Tensor {
     const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width, rms_norm_eps } = this.#config;
-    const all = this.#qkv.forward(x).view([x.size(0), heads + 2 * groups, width]);
-    const turned = (part: Tensor, norm: Tensor | null): Tensor =>
-      rope(norm === null ? part : fusedRmsNorm(part, norm, rms_norm_eps), cosine, sine, false);
-    return {
-      query: turned(all.narrow(1, 0, heads), this.#queryNorm),
-      key: turned(all.narrow(1, heads, groups), this.#keyNorm),
-      value: all.narrow(1, heads + groups, groups),
-    };
-  }
-
-  forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer = 0): Tensor {
-    const { num_key_value_heads: groups, head_dim: width } = this.#config;
-    const time = x.size(0) / batch;
-    if (context.mask === null) return this.#fused(x, time, context, cache, layer);
-    const { query, key, value } = this.#project(x, context);
-    cache?.fill(layer, cat([key, value], 1).view([batch, time, 2 * groups * width]));
-    const inRows = (part: Tensor): Tensor => part.reshape([batch, time, groups, width]).transpose(1, 2);
-    return this.#attend(query, inRows(key), inRows(value), batch, requireMask(context));
-  }
-
-  /** `forward` within starts instead of a mask. */
-  #fused(x: Tensor, time: number, context: AttentionContext, cache: TokenCache | undefined, layer: number): Tensor {
-    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width, rms_norm_eps } = this.#config;
-    const rows = x.size(0);
-    let all = this.#qkv.forward(x).view([rows, heads + 2 * groups, width]);
+    let all = this.#qkv.forward(x).view([x.size(0), heads + 2 * groups, width]);
     if (this.#queryNorm !== null && this.#keyNorm !== null) {
       const query = fusedRmsNorm(all.narrow(1, 0, heads), this.#queryNorm, rms_norm_eps);
       const key = fusedRmsNorm(all.narrow(1, heads, groups), this.#keyNorm, rms_norm_eps);
       all = cat([query, key, all.narrow(1, heads + groups, groups)], 1);
     }
-    const turned = ropePart(all, context.cosine, context.sine, false, 0, heads + groups);
-    cache?.fill(layer, turned.narrow(1, heads, 2 * groups).reshape([rows / time, time, 2 * groups * width]));
-    return this.#output.forward(groupedAttention(turned, heads, groups, context.starts, time, this.#scale));
+    return ropePart(all, cosine, sine, false, 0, heads + groups);
+  }
+
+  forward(x: Tensor, batch: number, context: AttentionContext, cache?: TokenCache, layer = 0): Tensor {
+    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
+    const time = x.size(0) / batch;
+    const all = this.#project(x, context);
+    const entries = all.narrow(1, heads, 2 * groups).reshape([batch, time, 2 * groups * width]);
+    cache?.fill(layer, entries);
+    if (context.mask === null) {
+      return this.#output.forward(groupedAttention(all, heads, groups, context.starts, time, this.#scale));
+    }
+    return this.#attend(all.narrow(1, 0, heads), entries, context.mask);
   }
 
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {
-    const { num_key_value_heads: groups, head_dim: width } = this.#config;
+    const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
     const time = x.size(0) / batch;
-    const { query, key, value } = this.#project(x, context);
+    const all = this.#project(x, context);
     const { store, positions, keys } = cache;
-    store.append(layer, cat([key, value], 1).view([batch, time, 2 * groups * width]), positions);
-    const entries = store
-      .read(layer, keys)
-      .view([batch, keys, 2 * groups, width])
-      .transpose(1, 2);
-    return this.#attend(
-      query,
-      entries.narrow(1, 0, groups),
-      entries.narrow(1, groups, groups),
-      batch,
-      requireMask(context),
-    );
+    store.append(layer, all.narrow(1, heads, 2 * groups).reshape([batch, time, 2 * groups * width]), positions);
+    return this.#attend(all.narrow(1, 0, heads), store.read(layer, keys), requireMask(context));
   }
 
-  /** @param key value [batch, groups, keys, width] */
-  #attend(query: Tensor, key: Tensor, value: Tensor, batch: number, mask: Tensor): Tensor {
+  /** @param entries [batch, keys, 2 · groups · width]: every group's key, then every group's value */
+  #attend(query: Tensor, entries: Tensor, mask: Tensor): Tensor {
     const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
     const rows = query.size(0);
+    const [batch, keys] = entries.shape as [number, number];
     const time = rows / batch;
     const shared = heads / groups;
-    const keys = key.size(2);
+    const byGroup = entries.view([batch, keys, 2 * groups, width]).transpose(1, 2);
+    const [key, value] = [byGroup.narrow(1, 0, groups), byGroup.narrow(1, groups, groups)];
     // The heads of a group stand one after another: their queries are more rows of the same product.
     const queries = query
       .mul(this.#scale)

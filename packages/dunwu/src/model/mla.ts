@@ -46,9 +46,9 @@ export class LatentAttention implements Attention {
 
   /**
    * Queries and latents of x. The norms on both latents use eps 1e-6 whatever rms_norm_eps says, as the published code.
-   * @returns nope [B·T, H, nope], rotated [B·T, H, rope], latent [B·T, kv_lora_rank], rotary key [B·T, rope]
+   * @returns query [B·T, H, nope + rope], its last numbers rotated; latent [B·T, kv_lora_rank]; rotary key [B·T, rope]
    */
-  #project(x: Tensor, context: AttentionContext): { nope: Tensor; rotated: Tensor; latent: Tensor; key: Tensor } {
+  #project(x: Tensor, { cosine, sine }: AttentionContext): { query: Tensor; latent: Tensor; key: Tensor } {
     const { num_attention_heads: heads, qk_nope_head_dim: nope, qk_rope_head_dim: width, kv_lora_rank } = this.#config;
     const interleaved = this.#config.rope_interleave;
     const rows = x.size(0);
@@ -58,10 +58,9 @@ export class LatentAttention implements Attention {
       .view([rows, heads, nope + width]);
     const kv = this.#kvA.forward(x);
     return {
-      nope: query.narrow(-1, 0, nope),
-      rotated: rope(query.narrow(-1, nope, width), context.cosine, context.sine, interleaved),
+      query: ropePart(query, cosine, sine, interleaved, 0, heads),
       latent: fusedRmsNorm(kv.narrow(-1, 0, kv_lora_rank), this.#kvNorm, 1e-6),
-      key: rope(kv.narrow(-1, kv_lora_rank, width).unsqueeze(1), context.cosine, context.sine, interleaved).squeeze(1),
+      key: rope(kv.narrow(-1, kv_lora_rank, width).unsqueeze(1), cosine, sine, interleaved).squeeze(1),
     };
   }
 
@@ -79,43 +78,25 @@ export class LatentAttention implements Attention {
     } = this.#config;
     const rows = x.size(0);
     const time = rows / batch;
-    if (context.mask === null) return this.#fused(x, time, context, cache, layer);
-    const { nope, rotated, latent, key } = this.#project(x, context);
+    const { query, latent, key } = this.#project(x, context);
     cache?.fill(layer, cat([latent, key], -1).view([batch, time, -1]));
     const kv = this.#kvB.forward(latent).view([batch, time, heads, nopeWidth + v_head_dim]);
+    if (context.mask === null) {
+      const each = kv.view([rows, heads, nopeWidth + v_head_dim]);
+      return this.#output.forward(latentAttention(query, each, key, context.starts, time, this.#scale));
+    }
     const keys = cat(
       [kv.narrow(-1, 0, nopeWidth), key.view([batch, time, 1, ropeWidth]).expand([batch, time, heads, ropeWidth])],
       -1,
     ).permute([0, 2, 3, 1]);
-    const queries = cat([nope, rotated], -1)
-      .view([batch, time, heads, nopeWidth + ropeWidth])
-      .transpose(1, 2);
+    const queries = query.view([batch, time, heads, nopeWidth + ropeWidth]).transpose(1, 2);
     const values = kv.narrow(-1, nopeWidth, v_head_dim).transpose(1, 2);
-    const weights = queries.mul(this.#scale).matmul(keys).add(requireMask(context)).softmax(-1).to(values.dtype);
+    const weights = queries.mul(this.#scale).matmul(keys).add(context.mask).softmax(-1).to(values.dtype);
     const mixed = weights
       .matmul(values)
       .transpose(1, 2)
       .reshape([rows, heads * v_head_dim]);
     return this.#output.forward(mixed);
-  }
-
-  /** `forward` within starts instead of a mask. */
-  #fused(x: Tensor, time: number, context: AttentionContext, cache: TokenCache | undefined, layer: number): Tensor {
-    const { num_attention_heads: heads, qk_nope_head_dim: nope, qk_rope_head_dim: width } = this.#config;
-    const { kv_lora_rank, v_head_dim, rope_interleave: interleaved } = this.#config;
-    const rows = x.size(0);
-    const compressed = this.#queryA === null ? x : this.#queryA.forward(x);
-    const query = this.#queryB
-      .forward(this.#queryNorm === null ? compressed : fusedRmsNorm(compressed, this.#queryNorm, 1e-6))
-      .view([rows, heads, nope + width]);
-    const both = this.#kvA.forward(x);
-    const latent = fusedRmsNorm(both.narrow(-1, 0, kv_lora_rank), this.#kvNorm, 1e-6);
-    const turned = both.narrow(-1, kv_lora_rank, width).unsqueeze(1);
-    const key = rope(turned, context.cosine, context.sine, interleaved).squeeze(1);
-    cache?.fill(layer, cat([latent, key], -1).view([rows / time, time, -1]));
-    const kv = this.#kvB.forward(latent).view([rows, heads, nope + v_head_dim]);
-    const rotated = ropePart(query, context.cosine, context.sine, interleaved, 0, heads);
-    return this.#output.forward(latentAttention(rotated, kv, key, context.starts, time, this.#scale));
   }
 
   /**
@@ -127,7 +108,7 @@ export class LatentAttention implements Attention {
     const { num_attention_heads: heads, qk_nope_head_dim: nopeWidth, v_head_dim, kv_lora_rank: rank } = this.#config;
     const rows = x.size(0);
     const time = rows / batch;
-    const { nope, rotated, latent, key } = this.#project(x, context);
+    const { query, latent, key } = this.#project(x, context);
     let entries = cat([latent, key], -1).view([batch, time, -1]);
     if (cache !== undefined) {
       cache.store.append(layer, entries, cache.positions);
@@ -135,11 +116,12 @@ export class LatentAttention implements Attention {
     }
     const kvB = this.#kvB.effectiveWeight().view([heads, nopeWidth + v_head_dim, rank]);
     // [H, B·T, nope] × [H, nope, rank]: the query, moved into the latent space.
-    const latentQuery = nope
+    const latentQuery = query
+      .narrow(-1, 0, nopeWidth)
       .transpose(0, 1)
       .bmm(kvB.narrow(1, 0, nopeWidth))
       .transpose(0, 1);
-    const queries = cat([latentQuery, rotated], -1)
+    const queries = cat([latentQuery, query.narrow(-1, nopeWidth, this.#config.qk_rope_head_dim)], -1)
       .mul(this.#scale)
       .view([batch, time, heads, -1])
       .transpose(1, 2)

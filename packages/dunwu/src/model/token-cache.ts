@@ -65,29 +65,6 @@ export class TokenCache {
     return new TokenCache(layers, capacity);
   }
 
-  /**
-   * A cache with the rows of several, one after another: of each the first `used` tokens of its rows.
-   * @param capacity at least the largest `used`
-   */
-  static join(parts: readonly { readonly cache: TokenCache; readonly used: number }[], capacity: number): TokenCache {
-    const layers = (parts[0] as { cache: TokenCache }).cache.#layers.map((first, index) =>
-      scope(() => {
-        const rows = parts.reduce((sum, { cache }) => sum + cache.rows, 0);
-        const joined = zeros([rows, capacity, first.size(2)], { dtype: first.dtype, device: first.device });
-        let at = 0;
-        for (const { cache, used } of parts) {
-          joined
-            .narrow(0, at, cache.rows)
-            .narrow(1, 0, used)
-            .copy_(cache.#layer(index).narrow(1, 0, used));
-          at += cache.rows;
-        }
-        return keep(joined);
-      }),
-    );
-    return new TokenCache(layers, capacity);
-  }
-
   /** Keeps only the given rows (int64 [n]), in that order. */
   compact(rows: Tensor): void {
     this.#layers = this.#layers.map((layer) => {

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "packed_columns.h"
 #include "team.h"
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
@@ -29,8 +30,7 @@ namespace dunwu {
 
 /// Whether products of bfloat16 are worth being made here.
 inline bool has_short_products() {
-  static const bool has = DUNWU_MATRIX_UNITS && at::native::cpublas::could_pack(at::kBFloat16);
-  return has;
+  return DUNWU_MATRIX_UNITS && has_matrix_units();
 }
 
 using Short = c10::BFloat16;
