@@ -22,9 +22,6 @@ export interface DecoderStep {
   readonly wanted: Int32Array;
 }
 
-/** Tensors that are vectors or small: they stay in float32. */
-const EXACT = /(norm|bias|router)$/;
-
 /**
  * Decodes with the weights of a model as they are now: a whole step, all layers and the head, in one call. The same function
  * as {@link CausalModel.step}, which is its reference. In float32 a sequence's logits do not depend on what else is in the
@@ -47,22 +44,14 @@ export class Decoder {
     const tensors: Tensor[] = [];
     this.#number = scope(() =>
       noGrad(() => {
-        // A tied head is the embedding: rounded once.
-        const rounded = new Map<Tensor, Tensor>();
         for (const [name, tensor] of Object.entries(model.decoderParts())) {
           if (tensor === null) continue;
-          const wanted = EXACT.test(name) ? 'float32' : dtype;
-          const fits = tensor.dtype === wanted && tensor.isContiguous;
-          const part = fits ? tensor : (rounded.get(tensor) ?? tensor.to(wanted).contiguous());
-          rounded.set(tensor, part);
           names.push(name);
-          tensors.push(part);
+          tensors.push(tensor.contiguous());
         }
-        // Matrix units take inputs in pairs.
-        const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
-        const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
+        const settings = decoderSettings(model.config);
         // Here, while matrices that were made for it (rounded, or with adapters merged in) are there: it keeps hold of them.
-        return create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
+        return create(tensors, names, Object.keys(settings), Object.values(settings), dtype) as number;
       }),
     );
   }

@@ -94,6 +94,8 @@ interface Column {
   readonly draws: readonly Row[];
 }
 
+const NONE: DrawnToken['top'] = [];
+
 /** Tokens computed at one time, where there are fewer rows than that: prompts are read in pieces of what the rows leave. */
 const STEP_COLUMNS = 256;
 /** Prompts go on being read when there are more rows than that, if slowly. */
@@ -303,25 +305,34 @@ export class ContinuousEngine {
 
   /** Logits of the columns that something is drawn from, in order. */
   #compute(columns: readonly Column[]): Tensor {
-    const tables = [...new Set(columns.map(({ pages }) => pages))];
-    const place = new Map(tables.map((pages, i) => [pages, i]));
-    const pagesEach = Math.max(...tables.map(({ length }) => length));
+    // Plain loops: this runs between every two steps, while the processor's other cores wait.
+    const tables: (readonly number[])[] = [];
+    const places = new Map<readonly number[], number>();
+    const tokens = new Int32Array(columns.length);
+    const lengths = new Int32Array(columns.length);
+    const sequences = new Int32Array(columns.length);
+    const wanted: number[] = [];
+    let pagesEach = 0;
+    for (let i = 0; i < columns.length; i++) {
+      const column = columns[i] as Column;
+      let place = places.get(column.pages);
+      if (place === undefined) {
+        place = tables.push(column.pages) - 1;
+        places.set(column.pages, place);
+        pagesEach = Math.max(pagesEach, column.pages.length);
+      }
+      tokens[i] = column.token;
+      lengths[i] = column.length;
+      sequences[i] = place;
+      if (column.draws.length > 0) wanted.push(i);
+    }
     const pages = new Int32Array(tables.length * pagesEach);
-    tables.forEach((table, i) => {
-      pages.set(table, i * pagesEach);
-    });
-    const numbers = (of: (column: Column) => number): Int32Array => Int32Array.from(columns, of);
-    return (this.#decoder as Decoder).step(
-      {
-        tokens: numbers(({ token }) => token),
-        lengths: numbers(({ length }) => length),
-        sequences: numbers((column) => place.get(column.pages) as number),
-        pages,
-        pagesEach,
-        wanted: Int32Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [i] : []))),
-      },
-      this.#cache as PagedCache,
-    );
+    for (let i = 0; i < tables.length; i++) {
+      const table = tables[i] as readonly number[];
+      for (let j = 0; j < table.length; j++) pages[i * pagesEach + j] = table[j] as number;
+    }
+    const step = { tokens, lengths, sequences, pages, pagesEach, wanted: Int32Array.from(wanted) };
+    return (this.#decoder as Decoder).step(step, this.#cache as PagedCache);
   }
 
   /** A prompt has been read: its samples share its whole pages, and each has a copy of the last one where that is not full. */
@@ -367,17 +378,20 @@ export class ContinuousEngine {
           const uniforms = rows.map((row) => (row.job.request.sampling.temperature === 0 ? 0 : row.random.next()));
           const samplings = rows.map((row) => row.job.request.sampling);
           const { tokens, logprobs, raw } = drawTokens(logits, owners, uniforms, samplings);
-          const most = Math.max(0, ...rows.map(({ job }) => job.request.top ?? 0));
+          const most = rows.reduce((most, { job }) => Math.max(most, job.request.top ?? 0), 0);
           const top = most === 0 ? null : logits.sub(logits.logsumexp(-1, true)).topk(most, -1);
           const best = top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() };
           return rows.map((row, i) => ({
             token: tokens[i] as number,
             logprob: logprobs[i] as number,
             own: raw[i] as number,
-            top: Array.from({ length: row.job.request.top ?? 0 }, (_, rank) => {
-              const at = (owners[i] as number) * most + rank;
-              return [best?.ids[at] as number, best?.values[at] as number] as const;
-            }),
+            top:
+              best === null
+                ? NONE
+                : Array.from({ length: row.job.request.top ?? 0 }, (_, rank) => {
+                    const at = (owners[i] as number) * most + rank;
+                    return [best.ids[at] as number, best.values[at] as number] as const;
+                  }),
           }));
         }),
       );

@@ -126,15 +126,23 @@ export function drawTokens(
   uniforms: readonly number[],
   samplings: readonly Pick<Sampling, 'temperature' | 'top_k' | 'top_p'>[],
 ): { tokens: number[]; logprobs: number[]; raw: number[] } {
-  const own = owners.every((owner, i) => owner === i) && owners.length === logits.size(0);
-  const [tokens, logprobs, raw] = draw(
-    own ? logits : logits.indexSelect(0, tensor(BigInt64Array.from(owners, BigInt))),
-    tensor(Float64Array.from(uniforms)),
-    tensor(Float64Array.from(samplings, ({ temperature }) => temperature)),
-    tensor(Float64Array.from(samplings, ({ top_k }) => top_k)),
-    tensor(Float64Array.from(samplings, ({ top_p }) => top_p)),
-  ) as [Tensor, Tensor, Tensor];
-  return { tokens: tokens.numbers(), logprobs: logprobs.numbers(), raw: raw.numbers() };
+  const rows = owners.length;
+  const own = rows === logits.size(0) && owners.every((owner, i) => owner === i);
+  const settings = new Float64Array(4 * rows);
+  for (let i = 0; i < rows; i++) {
+    const { temperature, top_k, top_p } = samplings[i] as Sampling;
+    settings[i] = uniforms[i] as number;
+    settings[rows + i] = temperature;
+    settings[2 * rows + i] = top_k;
+    settings[3 * rows + i] = top_p;
+  }
+  const drawn = (
+    draw(
+      own ? logits : logits.indexSelect(0, tensor(BigInt64Array.from(owners, BigInt))),
+      tensor(settings, { shape: [4, rows] }),
+    ) as Tensor
+  ).numbers();
+  return { tokens: drawn.slice(0, rows), logprobs: drawn.slice(rows, 2 * rows), raw: drawn.slice(2 * rows) };
 }
 
 const draw = op('dunwu::sample_tokens');

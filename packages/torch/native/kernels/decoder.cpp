@@ -46,22 +46,31 @@ struct Parts {
   int64_t whole(const std::string& name) const { return static_cast<int64_t>(setting(name)); }
 };
 
+/// Weights as they are multiplied with.
+template <typename W>
+using Weights = std::conditional_t<std::is_same_v<W, c10::BFloat16>, ShortMatrix, Matrix<float>>;
+
 template <typename W>
 Matrix<W> matrix(const at::Tensor& weight) {
   const at::Tensor flat = weight.dim() == 2 ? weight : weight.reshape({-1, weight.size(-1)});
   return {flat.const_data_ptr<W>(), flat.size(0), flat.size(1), flat.size(1), 1};
 }
 
-/// Rows first..first + count of a matrix.
-template <typename W>
-Matrix<W> rows_of(const Matrix<W>& whole, int64_t first, int64_t count) {
-  return {whole.data + first * whole.row, count, whole.columns, whole.row, whole.step};
+/// Rows first..first + count of a matrix; whole tiles.
+template <typename M>
+M rows_of(M part, int64_t first, int64_t count) {
+  part.rows = count;
+  if (part.data != nullptr) part.data += first * part.row;
+  if constexpr (std::is_same_v<M, ShortMatrix>) {
+    if (part.tiles != nullptr) part.tiles += first * part.columns;
+  }
+  return part;
 }
 
 /// A linear layer; a vector alone is a norm's weight.
 template <typename W>
 struct Linear {
-  Matrix<W> weight;
+  Weights<W> weight;
   const float* bias = nullptr;
 };
 
@@ -82,7 +91,7 @@ struct Layer {
   Linear<W> gate_up, down;
   Matrix<float> router;
   const float* router_bias = nullptr;
-  Matrix<W> experts_gate_up, experts_down;
+  Weights<W> experts_gate_up, experts_down;
   bool dense = true, compressed = false;
 };
 
@@ -124,7 +133,7 @@ template <typename W>
 class TypedDecoder : public Decoder {
  public:
   explicit TypedDecoder(const Parts& parts) {
-    if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_matrix_units() && parts.whole("even") != 0;
+    if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_tiles();
     layers = parts.whole("layers");
     cache_type = c10::CppTypeToScalarType<W>::value;
     hidden_ = hidden_width = parts.whole("hidden");
@@ -153,9 +162,11 @@ class TypedDecoder : public Decoder {
       routed_scale_ = static_cast<float>(parts.setting("routed_scale"));
       inner_ = parts.whole("expert_width");
     }
-    tensors_ = parts.tensors;  // what the pointers below point into
-    embedding_ = matrix<W>(own(parts.tensor("embedding")));
-    head_ = matrix<W>(own(parts.tensor("head")));
+    if (const at::Tensor embedding = parts.tensor("embedding"); embedding.scalar_type() == at::kFloat)
+      exact_embedding_ = own(embedding).template const_data_ptr<float>();
+    else
+      embedding_ = own(embedding.to(c10::CppTypeToScalarType<W>::value)).template const_data_ptr<W>();
+    head_ = weight(parts, "head");
     vocabulary = head_.rows;
     final_norm_ = vector(parts, "norm");
     for (int64_t i = 0; i < layers; ++i) layer_.push_back(read(parts, "layers." + std::to_string(i) + "."));
@@ -165,41 +176,45 @@ class TypedDecoder : public Decoder {
     const int64_t width = padded(in.columns);
     const Room room = rooms(width, in, threads);
     together(threads, [&](const Team& team) {
+      if (on_units_) open_tiles();
       embed(team, in, width, room);
       for (int64_t i = 0; i < layers; ++i) {
         const Layer<W>& layer = layer_[i];
         normalise(team, room.x, room.normed, layer.input_norm, hidden_, width, eps_);
-        team.meet();
+        team.meet(); 
         if (latent_)
           latent_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         else
           grouped_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         normalise(team, room.x, room.normed, layer.post_norm, hidden_, width, eps_);
-        team.meet();
+        team.meet(); 
         if (layer.dense)
           feed_forward(team, layer, width, room);
         else
           mixture(team, layer, in.columns, width, room);
       }
-      if (in.wanted_count == 0) return release();
+      if (in.wanted_count == 0) {
+        if (on_units_) close_tiles();
+        return;
+      }
       const int64_t last = padded(in.wanted_count);
       {
         const auto [begin, end] = team.share(hidden_);
         for (int64_t k = begin; k < end; ++k)
           for (int64_t i = 0; i < last; ++i) room.first[k * last + i] = i < in.wanted_count ? room.x[k * width + in.wanted[i]] : 0.0f;
       }
-      team.meet();
+      team.meet(); 
       normalise(team, room.first, room.normed, final_norm_, hidden_, last, eps_);
-      team.meet();
-      prepare(team, room.normed, hidden_, last, room);
-      apply(team, {head_, nullptr}, room.normed, last, room.wide, room);
-      team.meet();
+      team.meet(); 
+      prepare(team, room.normed, hidden_, last, room.packed);
+      apply(team, {head_, nullptr}, room.normed, last, room.wide, room.packed);
+      team.meet(); 
       // Rows of logits, as samplers want them.
       const auto [begin, end] = team.share(in.wanted_count);
       for (int64_t v = 0; v < vocabulary; v += kColumnBlock)
         for (int64_t i = begin; i < end; ++i)
           for (int64_t j = v; j < std::min(vocabulary, v + kColumnBlock); ++j) logits[i * vocabulary + j] = room.wide[j * last + i];
-      release();
+      if (on_units_) close_tiles();
     });
   }
 
@@ -207,17 +222,12 @@ class TypedDecoder : public Decoder {
   /// Where the step's intermediate results lie, feature by feature.
   struct Room {
     float *x, *normed, *first, *second, *third, *wide;
-    /// The operand of the next product, for matrix units.
-    c10::BFloat16* packed;
+    /// Operands of the next products, for matrix units.
+    c10::BFloat16 *packed, *other_packed;
     int32_t* chosen;
     float* weights;
     std::vector<float*> own;
   };
-
-  /// The matrix units' state is a thread's own, and costs others that run on it until it is given back.
-  void release() const {
-    if (on_units_) at::native::cpublas::brgemm_release();
-  }
 
   const at::Tensor& own(const at::Tensor& tensor) {
     kept_.push_back(tensor);
@@ -230,7 +240,23 @@ class TypedDecoder : public Decoder {
     return own(parts.tensor(name).to(at::kFloat).contiguous()).template const_data_ptr<float>();
   }
 
-  Matrix<W> weight(const Parts& parts, const std::string& name) { return matrix<W>(own(parts.tensor(name))); }
+  /// Weights of another type are copied: rounded, and into tiles where they are multiplied on matrix units.
+  Weights<W> weight(const Parts& parts, const std::string& name) {
+    const at::Tensor tensor = parts.tensor(name);
+    if constexpr (std::is_same_v<W, c10::BFloat16>) {
+      const int64_t columns = tensor.size(-1), rows = tensor.numel() / std::max<int64_t>(columns, 1);
+      if (on_units_ && tensor.scalar_type() == at::kFloat && fits_tiles(tensor.size(-2), columns)) {
+        const at::Tensor tiles = own(at::empty({rows, columns}, at::kBFloat16));
+        auto* to = tiles.data_ptr<c10::BFloat16>();
+        const float* from = tensor.const_data_ptr<float>();
+        at::parallel_for(0, rows / kTileRows, 1, [&](int64_t begin, int64_t end) { pack_tiles(from, begin * kTileRows, end * kTileRows, columns, to); });
+        return {{nullptr, rows, columns, columns, 1}, to};
+      }
+      return {matrix<W>(own(tensor.to(at::kBFloat16))), nullptr};
+    } else {
+      return matrix<W>(own(tensor.to(at::kFloat)));
+    }
+  }
 
   Linear<W> linear(const Parts& parts, const std::string& name) { return {weight(parts, name), vector(parts, name + "_bias")}; }
 
@@ -245,7 +271,7 @@ class TypedDecoder : public Decoder {
       layer.query_b = linear(parts, at + "query_b");
       layer.kv_a = linear(parts, at + "kv_a");
       layer.kv_norm = vector(parts, at + "kv_norm");
-      layer.kv_b = weight(parts, at + "kv_b");
+      layer.kv_b = matrix<W>(own(parts.tensor(at + "kv_b").to(c10::CppTypeToScalarType<W>::value)));
     } else {
       layer.qkv = linear(parts, at + "qkv");
       layer.query_norm = vector(parts, at + "query_norm");
@@ -289,15 +315,19 @@ class TypedDecoder : public Decoder {
     room.third = next(third);
     // The logits, and before them each pair's output of its expert.
     room.wide = wide_.take(std::max(vocabulary * padded(in.wanted_count), experts_ > 0 ? hidden_ * pair_width(in.columns) : 0));
-    packed_.resize(on_units_ ? packed_size(std::max({hidden_, first, second, third}), width) : 0);
+    const int64_t packed = on_units_ ? packed_size(std::max({hidden_, first, second, third}), width) : 0;
+    packed_.resize(2 * packed);
     room.packed = packed_.data();
+    room.other_packed = room.packed + packed;
     chosen_.resize(pairs);
     weights_.resize(pairs);
     room.chosen = chosen_.data();
     room.weights = weights_.data();
     const int64_t longest = longest_of(in);
-    const int64_t some = std::min(heads_, kHeadBlock), near = some * (rank_ + 2 * rotary_half) * kColumnBlock;
-    const int64_t attention = latent_ ? some * (entry_width + padded(rank_) + padded(longest)) + near : heads_ * (2 * padded(head_width_) + padded(longest));
+    const int64_t heads_near = latent_ ? std::min(heads_, kHeadBlock) : heads_ / groups_, in_width = latent_ ? rank_ + 2 * rotary_half : head_width_;
+    const int64_t query_room = latent_ ? entry_width : padded(head_width_), output_room = padded(latent_ ? rank_ : head_width_);
+    // 16 columns' numbers as they come, one column's queries, 16 columns' outputs, one column's scores.
+    const int64_t attention = heads_near * (kColumnBlock * (in_width + output_room) + query_room + padded(longest)) + (kColumnBlock + 1) * in_width;
     // The columns of an expert, its gates and ups, and what they become.
     const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
@@ -314,10 +344,11 @@ class TypedDecoder : public Decoder {
   void embed(const Team& team, const StepInputs& in, int64_t width, const Room& room) const {
     const auto [begin, end] = team.share(width);
     for (int64_t m = begin; m < end; ++m) {
-      const W* row = m < in.columns ? embedding_.data + static_cast<int64_t>(in.tokens[m]) * hidden_ : nullptr;
-      for (int64_t k = 0; k < hidden_; ++k) room.x[k * width + m] = row == nullptr ? 0.0f : wide(row[k]);
+      const int64_t row = m < in.columns ? in.tokens[m] * hidden_ : 0;
+      for (int64_t k = 0; k < hidden_; ++k)
+        room.x[k * width + m] = m >= in.columns ? 0.0f : wide(exact_embedding_ != nullptr ? static_cast<W>(exact_embedding_[row + k]) : embedding_[row + k]);
     }
-    team.meet();
+    team.meet(); 
   }
 
   /// Columns that are no token's: numbers left there could be denormal, and slow.
@@ -340,41 +371,47 @@ class TypedDecoder : public Decoder {
     }
   }
 
+  /// Whether products of this depth are made on matrix units.
+  bool on_units(int64_t depth) const { return on_units_ && depth % kTileDepth == 0; }
+
   /// Makes an operand ready for the products that follow; met after, where there was anything to do.
-  void prepare(const Team& team, const float* x, int64_t depth, int64_t width, const Room& room) const {
-    if (!on_units_) return;
-    const auto [begin, end] = team.share((depth + 1) / 2);
-    pack_pairs(x, begin, end, depth, width, room.packed);
-    team.meet();
+  void prepare(const Team& team, const float* x, int64_t depth, int64_t width, c10::BFloat16* packed) const {
+    if (!on_units(depth)) return;
+    const auto [begin, end] = team.share(depth / 2);
+    pack_pairs(x, begin, end, width, packed);
+    team.meet(); 
   }
 
-  /// Rows begin..end of a product with an operand that was prepared.
-  void multiply_prepared(const Matrix<W>& w, int64_t begin, int64_t end, const float* x, int64_t width, float* y, bool add, const c10::BFloat16* packed) const {
+  /// Rows begin..end of a product with an operand that was prepared; begin is a whole tile.
+  void multiply_prepared(const Weights<W>& w, int64_t begin, int64_t end, const float* x, int64_t width, float* y, bool add, const c10::BFloat16* packed) const {
     if constexpr (std::is_same_v<W, c10::BFloat16>) {
-      if (on_units_) return multiply_packed(w, begin, end, packed, width, y, add);
+      if (on_units(w.columns)) {
+        const int64_t whole = begin + (end - begin) / kTileRows * kTileRows;
+        multiply_tiles(w, begin, whole, packed, width, y, add);
+        begin = whole;
+      }
     }
     multiply_rows(w, begin, end, x, width, y, add);
   }
 
   /// A linear layer of a prepared operand, into y (or added to it); to be met after.
-  void apply(const Team& team, const Linear<W>& layer, const float* x, int64_t width, float* y, const Room& room, bool add = false) const {
-    const auto [begin, end] = team.share(layer.weight.rows, on_units_ ? 16 : kAccumulators);
-    multiply_prepared(layer.weight, begin, end, x, width, y, add, room.packed);
+  void apply(const Team& team, const Linear<W>& layer, const float* x, int64_t width, float* y, const c10::BFloat16* packed, bool add = false) const {
+    const auto [begin, end] = team.share(layer.weight.rows, on_units_ ? kTileRows : kAccumulators);
+    multiply_prepared(layer.weight, begin, end, x, width, y, add, packed);
     if (layer.bias == nullptr) return;
     for (int64_t n = begin; n < end; ++n)
       for (int64_t m = 0; m < width; ++m) y[n * width + m] += layer.bias[n];
   }
 
-  /// Rotates features first.. of column m in place; the result is in the half layout.
-  void rotate(float* x, int64_t width, int64_t m, int64_t position, const StepInputs& in, float* room) const {
+  /// Rotates the numbers of a column for its position, into the half layout.
+  void turn(const float* x, int64_t position, const StepInputs& in, float* to) const {
     const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
     const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
     for (int64_t i = 0; i < rotary_half; ++i) {
-      const float a = x[i * step * width + m], b = x[(i * step + other) * width + m];
-      room[i] = a * cosine[i] - b * sine[i];
-      room[i + rotary_half] = b * cosine[i] + a * sine[i];
+      const float a = x[i * step], b = x[i * step + other];
+      to[i] = a * cosine[i] - b * sine[i];
+      to[i + rotary_half] = b * cosine[i] + a * sine[i];
     }
-    for (int64_t i = 0; i < 2 * rotary_half; ++i) x[i * width + m] = room[i];
   }
 
   /// This member's part of the attention's items, `parts` for each column, by the number of tokens attended to: the later
@@ -397,11 +434,6 @@ class TypedDecoder : public Decoder {
 
   static int64_t longest_of(const StepInputs& in) { return *std::max_element(in.lengths, in.lengths + in.columns); }
 
-  /// `count` pieces of kColumnBlock numbers, `stride` apart, one after another.
-  static void copy_lines(const float* from, int64_t stride, int64_t count, float* to) {
-    for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * kColumnBlock, from + i * stride, kColumnBlock * sizeof(float));
-  }
-
   static const int32_t* table(const StepInputs& in, int64_t m) { return in.pages + static_cast<int64_t>(in.sequences[m]) * in.pages_per_sequence; }
 
   /// Where column m's numbers go; `token` numbers apart in their page.
@@ -411,28 +443,45 @@ class TypedDecoder : public Decoder {
     return cache + page * in.page_stride + position % kPageTokens * token;
   }
 
+  /// A head of column m, in place: the norm of Qwen3 where there is one; then rotated into `to`.
+  void place_head(float* x, const float* norm, const StepInputs& in, int64_t m, float* to) const {
+    if (norm != nullptr) {
+      float squares = 0;
+      for (int64_t i = 0; i < head_width_; ++i) squares += x[i] * x[i];
+      const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(head_width_) + eps_);
+      for (int64_t i = 0; i < head_width_; ++i) x[i] *= inverse * norm[i];
+    }
+    turn(x, in.lengths[m] - 1, in, to);
+  }
+
   void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
     const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
     float *query_latent = room.first, *query = room.second, *kv = room.third;
-    prepare(team, room.normed, hidden_, width, room);
-    if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent, room);
-    apply(team, layer.kv_a, room.normed, width, kv, room);
-    team.meet();
+    prepare(team, room.normed, hidden_, width, room.packed);
+    if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent, room.packed);
+    apply(team, layer.kv_a, room.normed, width, kv, room.packed);
+    team.meet(); 
     // The norms on both latents use 1e-6 whatever eps says, as the published code.
     if (layer.compressed) normalise(team, query_latent, query_latent, layer.query_norm, layer.query_a.weight.rows, width, 1e-6f);
     normalise(team, kv, kv, layer.kv_norm, rank_, width, 1e-6f);
     {
-      const auto [begin, end] = team.share(width, kLanes);
+      const auto [begin, end] = team.share(width, kColumnBlock);
+      const int64_t entry_numbers = rank_ + rope;
+      float *near = room.own[team.member], *turned = near + kColumnBlock * entry_numbers;
       for (int64_t m = begin; m < std::min(end, in.columns); ++m) {
-        rotate(kv + rank_ * width, width, m, in.lengths[m] - 1, in, room.own[team.member]);
+        const int64_t lane = m % kColumnBlock;
+        if (lane == 0) columns_from(kv + m, width, entry_numbers, near, entry_numbers);
+        const float* from = near + lane * entry_numbers;
+        turn(from + rank_, in.lengths[m] - 1, in, turned);
         W* to = entry(in, cache, m, entry_width);
-        for (int64_t i = 0; i < rank_ + rope; ++i) to[i] = static_cast<W>(kv[i * width + m]);
+        for (int64_t i = 0; i < rank_; ++i) to[i] = static_cast<W>(from[i]);
+        for (int64_t i = 0; i < rope; ++i) to[rank_ + i] = static_cast<W>(turned[i]);
       }
     }
-    team.meet();
-    if (layer.compressed) prepare(team, query_latent, layer.query_a.weight.rows, width, room);
-    apply(team, layer.query_b, layer.compressed ? query_latent : room.normed, width, query, room);
-    team.meet();
+    team.meet(); 
+    if (layer.compressed) prepare(team, query_latent, layer.query_a.weight.rows, width, room.packed);
+    apply(team, layer.query_b, layer.compressed ? query_latent : room.normed, width, query, room.packed);
+    team.meet(); 
     // The query, moved into the latent space: head by head, the transpose of its key matrix.
     float* moved = room.first;
     {
@@ -444,52 +493,43 @@ class TypedDecoder : public Decoder {
         at += to - from;
       }
     }
-    team.meet();
+    team.meet(); 
     float* mixed = room.third;
     {
       const int64_t parts = (heads_ + kHeadBlock - 1) / kHeadBlock;
       const auto [begin, end] = attention_share(team, in, parts);
       if (team.member == 0) clear_padding(mixed, heads_ * rank_, in.columns, width);
-      float* own = room.own[team.member];
-      const int64_t some = std::min(heads_, kHeadBlock);
-      float *queries = own, *outputs = queries + some * entry_width, *scores = outputs + some * padded(rank_);
-      float* near = scores + some * padded(longest_of(in));
-      int64_t near_block = -1, near_first = -1;
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t m = item / parts, first = item % parts * kHeadBlock, count = std::min(kHeadBlock, heads_ - first);
-        // A column's numbers lie a row apart: those of 16 columns are brought near first, whole lines at a time.
-        const int64_t block = m / kColumnBlock, lane = m % kColumnBlock;
-        if (block != near_block || first != near_first) {
-          near_block = block;
-          near_first = first;
+      const int64_t some = std::min(heads_, kHeadBlock), mixed_width = some * padded(rank_), numbers = rank_ + rope;
+      float *near = room.own[team.member], *queries = near + kColumnBlock * some * numbers;
+      float *outputs = queries + some * entry_width, *scores = outputs + kColumnBlock * mixed_width;
+      std::fill(queries, queries + some * entry_width, 0.0f);
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = part * kHeadBlock, count = std::min(kHeadBlock, heads_ - first);
+        // The columns whose item of this part is this member's, 16 at a time: their numbers lie a row apart.
+        const int64_t low = (begin - part + parts - 1) / parts, high = (end - part + parts - 1) / parts;
+        for (int64_t m = low; m < high;) {
+          const int64_t block = m / kColumnBlock * kColumnBlock, stop = std::min(high, block + kColumnBlock), from = m - block;
           for (int64_t h = 0; h < count; ++h) {
-            float* to = near + h * (rank_ + rope) * kColumnBlock;
-            copy_lines(moved + (first + h) * rank_ * width + block * kColumnBlock, width, rank_, to);
-            copy_lines(query + ((first + h) * query_width + nope_) * width + block * kColumnBlock, width, rope, to + rank_ * kColumnBlock);
+            columns_from(moved + (first + h) * rank_ * width + block, width, rank_, near + h * numbers, some * numbers);
+            columns_from(query + ((first + h) * query_width + nope_) * width + block, width, rope, near + h * numbers + rank_, some * numbers);
           }
-        }
-        const int64_t position = in.lengths[m] - 1;
-        const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
-        const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
-        for (int64_t h = 0; h < count; ++h) {
-          float* to = queries + h * entry_width;
-          const float* from = near + h * (rank_ + rope) * kColumnBlock + lane;
-          for (int64_t i = 0; i < rank_; ++i) to[i] = from[i * kColumnBlock] * scale_;
-          const float* turned = from + rank_ * kColumnBlock;
-          for (int64_t i = 0; i < rotary_half; ++i) {
-            const float x = turned[i * step * kColumnBlock] * scale_, y = turned[(i * step + other) * kColumnBlock] * scale_;
-            to[rank_ + i] = x * cosine[i] - y * sine[i];
-            to[rank_ + rotary_half + i] = y * cosine[i] + x * sine[i];
+          for (; m < stop; ++m) {
+            for (int64_t h = 0; h < count; ++h) {
+              float *to = queries + h * entry_width, *own = near + (m - block) * some * numbers + h * numbers;
+              for (int64_t i = 0; i < numbers; ++i) own[i] *= scale_;
+              std::copy(own, own + rank_, to);
+              turn(own + rank_, in.lengths[m] - 1, in, to + rank_);
+            }
+            const auto pages_of = [&](int64_t column) { return Pages<W>{cache, table(in, column), in.page_stride, entry_width, in.lengths[column]}; };
+            const Pages<W> next = pages_of(m + 1 < high ? m + 1 : m);
+            attend(Reading<W>{pages_of(m), m + 1 < high ? &next : nullptr, 0, entry_width, 0, padded(rank_)}, queries, count, scores, outputs + (m - block) * mixed_width);
           }
-          for (int64_t i = rank_ + rope; i < entry_width; ++i) to[i] = 0;
+          for (int64_t h = 0; h < count; ++h)
+            columns_to(outputs + h * padded(rank_), mixed_width, rank_, mixed + (first + h) * rank_ * width + block, width, from, stop - block);
         }
-        const Pages<W> pages{cache, table(in, m), in.page_stride, entry_width, in.lengths[m]};
-        attend(pages, queries, count, 0, entry_width, 0, padded(rank_), scores, outputs);
-        for (int64_t h = 0; h < count; ++h)
-          for (int64_t i = 0; i < rank_; ++i) mixed[((first + h) * rank_ + i) * width + m] = outputs[h * padded(rank_) + i];
       }
     }
-    team.meet();
+    team.meet(); 
     float* values = room.second;
     {
       const auto [begin, end] = team.share(heads_ * value_width_, 8);
@@ -500,69 +540,73 @@ class TypedDecoder : public Decoder {
         at += to - from;
       }
     }
-    team.meet();
-    prepare(team, values, heads_ * value_width_, width, room);
-    apply(team, layer.output, values, width, room.x, room, true);
-    team.meet();
+    team.meet(); 
+    prepare(team, values, heads_ * value_width_, width, room.packed);
+    apply(team, layer.output, values, width, room.x, room.packed, true);
+    team.meet(); 
   }
 
   void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
     // In a page each head's keys, and then each head's values, lie together.
     const int64_t wide_head = padded(head_width_), part = kPageTokens * wide_head, shared = heads_ / groups_;
     float* qkv = room.first;
-    prepare(team, room.normed, hidden_, width, room);
-    apply(team, layer.qkv, room.normed, width, qkv, room);
-    team.meet();
+    prepare(team, room.normed, hidden_, width, room.packed);
+    apply(team, layer.qkv, room.normed, width, qkv, room.packed);
+    team.meet(); 
     {
-      // Norms of Qwen3, rotation, and the new entry of the cache.
-      const auto [begin, end] = team.share(in.columns);
-      float* own = room.own[team.member];
-      for (int64_t m = begin; m < end; ++m) {
-        W* to = entry(in, cache, m, wide_head);
-        for (int64_t h = 0; h < heads_ + groups_; ++h) {
-          float* x = qkv + h * head_width_ * width;
-          const float* norm = h < heads_ ? layer.query_norm : layer.key_norm;
-          if (norm != nullptr) {
-            float squares = 0;
-            for (int64_t i = 0; i < head_width_; ++i) squares += x[i * width + m] * x[i * width + m];
-            const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(head_width_) + eps_);
-            for (int64_t i = 0; i < head_width_; ++i) x[i * width + m] *= inverse * norm[i];
+      // The new entries of the cache.
+      const auto [begin, end] = team.share(width, kColumnBlock);
+      float* near = room.own[team.member];
+      for (int64_t block = begin; block < std::min(end, in.columns); block += kColumnBlock) {
+        const int64_t stop = std::min(in.columns, block + kColumnBlock);
+        for (int64_t group = 0; group < groups_; ++group) {
+          columns_from(qkv + (heads_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
+          for (int64_t m = block; m < stop; ++m) {
+            float* turned = near + kColumnBlock * head_width_;
+            place_head(near + (m - block) * head_width_, layer.key_norm, in, m, turned);
+            W* key = entry(in, cache, m, wide_head) + group * part;
+            for (int64_t i = 0; i < head_width_; ++i) key[i] = static_cast<W>(turned[i]);
           }
-          rotate(x, width, m, in.lengths[m] - 1, in, own);
-          if (h < heads_) continue;
-          W* key = to + (h - heads_) * part;
-          const float* value = qkv + (h + groups_) * head_width_ * width + m;
-          for (int64_t i = 0; i < head_width_; ++i) {
-            key[i] = static_cast<W>(x[i * width + m]);
-            key[groups_ * part + i] = static_cast<W>(value[i * width]);
+          columns_from(qkv + (heads_ + groups_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
+          for (int64_t m = block; m < stop; ++m) {
+            W* value = entry(in, cache, m, wide_head) + (groups_ + group) * part;
+            for (int64_t i = 0; i < head_width_; ++i) value[i] = static_cast<W>(near[(m - block) * head_width_ + i]);
           }
         }
       }
     }
-    team.meet();
+    team.meet(); 
     float* mixed = room.second;
     {
       const auto [begin, end] = attention_share(team, in, groups_);
       if (team.member == 0) clear_padding(mixed, heads_ * head_width_, in.columns, width);
-      float* own = room.own[team.member];
-      float *queries = own, *outputs = own + heads_ * wide_head, *scores = outputs + heads_ * wide_head;
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t m = item / groups_, group = item % groups_;
-        for (int64_t h = 0; h < shared; ++h) {
-          const float* from = qkv + (group * shared + h) * head_width_ * width + m;
-          for (int64_t i = 0; i < wide_head; ++i) queries[h * wide_head + i] = i < head_width_ ? from[i * width] * scale_ : 0.0f;
+      float *near = room.own[team.member], *queries = near + kColumnBlock * shared * head_width_;
+      float *outputs = queries + shared * wide_head, *scores = outputs + kColumnBlock * shared * wide_head;
+      std::fill(queries, queries + shared * wide_head, 0.0f);
+      for (int64_t group = 0; group < groups_; ++group) {
+        const int64_t low = (begin - group + groups_ - 1) / groups_, high = (end - group + groups_ - 1) / groups_;
+        for (int64_t m = low; m < high;) {
+          const int64_t block = m / kColumnBlock * kColumnBlock, stop = std::min(high, block + kColumnBlock), from = m - block;
+          columns_from(qkv + group * shared * head_width_ * width + block, width, shared * head_width_, near, shared * head_width_);
+          for (; m < stop; ++m) {
+            for (int64_t h = 0; h < shared; ++h) {
+              float* to = queries + h * wide_head;
+              place_head(near + ((m - block) * shared + h) * head_width_, layer.query_norm, in, m, to);
+              for (int64_t i = 0; i < head_width_; ++i) to[i] *= scale_;
+            }
+            const auto pages_of = [&](int64_t column) { return Pages<W>{cache, table(in, column), in.page_stride, wide_head, in.lengths[column]}; };
+            const Pages<W> next = pages_of(m + 1 < high ? m + 1 : m);
+            attend(Reading<W>{pages_of(m), m + 1 < high ? &next : nullptr, group * part, wide_head, (groups_ + group) * part, wide_head}, queries, shared, scores, outputs + (m - block) * shared * wide_head);
+          }
+          for (int64_t h = 0; h < shared; ++h)
+            columns_to(outputs + h * wide_head, shared * wide_head, head_width_, mixed + (group * shared + h) * head_width_ * width + block, width, from, stop - block);
         }
-        const Pages<W> pages{cache, table(in, m), in.page_stride, wide_head, in.lengths[m]};
-        attend(pages, queries, shared, group * part, wide_head, (groups_ + group) * part, wide_head, scores, outputs);
-        for (int64_t h = 0; h < shared; ++h)
-          for (int64_t i = 0; i < head_width_; ++i)
-            mixed[((group * shared + h) * head_width_ + i) * width + m] = outputs[h * wide_head + i];
       }
     }
-    team.meet();
-    prepare(team, mixed, heads_ * head_width_, width, room);
-    apply(team, layer.output, mixed, width, room.x, room, true);
-    team.meet();
+    team.meet(); 
+    prepare(team, mixed, heads_ * head_width_, width, room.packed);
+    apply(team, layer.output, mixed, width, room.x, room.packed, true);
+    team.meet(); 
   }
 
   /// silu(gate) · up of rows begin..end, of `count` rows each.
@@ -575,47 +619,57 @@ class TypedDecoder : public Decoder {
 
   void feed_forward(const Team& team, const Layer<W>& layer, int64_t width, const Room& room) const {
     const int64_t inner = layer.gate_up.weight.rows / 2;
-    prepare(team, room.normed, hidden_, width, room);
-    apply(team, layer.gate_up, room.normed, width, room.first, room);
-    team.meet();
+    prepare(team, room.normed, hidden_, width, room.packed);
+    apply(team, layer.gate_up, room.normed, width, room.first, room.packed);
+    team.meet(); 
     const auto [begin, end] = team.share(inner);
     swiglu(room.first, room.second, begin, end, inner, width);
-    team.meet();
-    prepare(team, room.second, inner, width, room);
-    apply(team, layer.down, room.second, width, room.x, room, true);
-    team.meet();
+    team.meet(); 
+    prepare(team, room.second, inner, width, room.packed);
+    apply(team, layer.down, room.second, width, room.x, room.packed, true);
+    team.meet(); 
+  }
+
+  /// Some columns of x [rows, width], and zeros up to `columns` of them.
+  template <typename T>
+  static void gather(const T* x, int64_t rows, int64_t width, const int32_t* which, int64_t count, T* to, int64_t columns) {
+    for (int64_t k = 0; k < rows; ++k, x += width, to += columns) {
+      for (int64_t i = 0; i < count; ++i) to[i] = x[which[i]];
+      for (int64_t i = count; i < columns; ++i) to[i] = 0;
+    }
   }
 
   void mixture(const Team& team, const Layer<W>& layer, int64_t tokens, int64_t width, const Room& room) const {
-    prepare(team, room.normed, hidden_, width, room);
+    prepare(team, room.normed, hidden_, width, room.packed);
     multiply(team, layer.router, room.normed, width, room.third);
-    const bool has_shared = layer.gate_up.weight.data != nullptr;
+    const bool has_shared = layer.gate_up.weight.rows > 0;
     const int64_t shared_inner = layer.gate_up.weight.rows / 2;
-    if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first, room);
-    team.meet();
+    if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first, room.packed);
+    team.meet(); 
     {
       const auto [begin, end] = team.share(tokens);
       for (int64_t m = begin; m < end; ++m) choose(layer, room.third, width, m, room.chosen + m * top_k_, room.weights + m * top_k_, room.own[team.member]);
       const auto [first, last] = team.share(shared_inner);
       if (has_shared) swiglu(room.first, room.second, first, last, shared_inner, width);
     }
-    team.meet();
+    team.meet(); 
     // Before the experts, so that nobody waits for it.
-    if (has_shared) prepare(team, room.second, shared_inner, width, room);
+    if (has_shared) prepare(team, room.second, shared_inner, width, room.other_packed);
     // Who goes where: the same lists on every thread, which is cheaper than to wait for one.
     const int64_t pairs = tokens * top_k_;
     std::vector<int64_t> start(experts_ + 1, 0), count(experts_, 0), place(pairs);
     for (int64_t p = 0; p < pairs; ++p) ++count[room.chosen[p]];
     for (int64_t e = 0; e < experts_; ++e) start[e + 1] = start[e] + padded(count[e]);
     const int64_t total = start[experts_];
-    std::vector<int64_t> members(pairs), from(experts_, 0);
+    std::vector<int32_t> members(pairs);
+    std::vector<int64_t> from(experts_, 0);
     for (int64_t e = 1; e < experts_; ++e) from[e] = from[e - 1] + count[e - 1];
     {
       std::vector<int64_t> next = from;
       for (int64_t p = 0; p < pairs; ++p) {
         const int64_t e = room.chosen[p];
         place[p] = start[e] + next[e] - from[e];
-        members[next[e]++] = p / top_k_;
+        members[next[e]++] = static_cast<int32_t>(p / top_k_);
       }
     }
     float* outputs = room.wide;
@@ -632,22 +686,20 @@ class TypedDecoder : public Decoder {
         const int64_t columns = padded(count[e]), middle = work + columns * inner_ / 2;
         work += columns * inner_;
         if (middle < low || middle >= high) continue;
-        for (int64_t k = 0; k < hidden_; ++k) {
-          const float* x = room.normed + k * width;
-          float* to = inputs + k * columns;
-          const int64_t* which = members.data() + from[e];
-          for (int64_t i = 0; i < count[e]; ++i) to[i] = x[which[i]];
-          for (int64_t i = count[e]; i < columns; ++i) to[i] = 0;
-        }
-        if (on_units_) pack_pairs(inputs, 0, (hidden_ + 1) / 2, hidden_, columns, packed);
+        const int32_t* which = members.data() + from[e];
+        // Of packed operands the pairs are gathered, each as a number of 32 bits.
+        if (on_units(hidden_))
+          gather(reinterpret_cast<const int32_t*>(room.packed), hidden_ / 2, width, which, count[e], reinterpret_cast<int32_t*>(packed), columns);
+        else
+          gather(room.normed, hidden_, width, which, count[e], inputs, columns);
         multiply_prepared(rows_of(layer.experts_gate_up, e * 2 * inner_, 2 * inner_), 0, 2 * inner_, inputs, columns, gates, false, packed);
         swiglu(gates, inner, 0, inner_, inner_, columns);
-        if (on_units_) pack_pairs(inner, 0, (inner_ + 1) / 2, inner_, columns, packed);
+        if (on_units(inner_)) pack_pairs(inner, 0, inner_ / 2, columns, packed);
         multiply_prepared(rows_of(layer.experts_down, e * hidden_, hidden_), 0, hidden_, inner, columns, outputs + start[e] * hidden_, false, packed);
       }
     }
-    if (has_shared) apply(team, layer.down, room.second, width, room.x, room, true);
-    team.meet();
+    if (has_shared) apply(team, layer.down, room.second, width, room.x, room.other_packed, true);
+    team.meet(); 
     {
       // Each token's experts are added in the order of choice.
       const auto [begin, end] = team.share(hidden_);
@@ -658,7 +710,7 @@ class TypedDecoder : public Decoder {
         for (int64_t k = begin; k < end; ++k) room.x[k * width + m] += share * y[k * columns];
       }
     }
-    team.meet();
+    team.meet(); 
   }
 
   /// The gate for column m: its experts, best first, and their weights. `room` holds 2 · experts + groups numbers.
@@ -720,9 +772,12 @@ class TypedDecoder : public Decoder {
   int64_t experts_ = 0, top_k_ = 0, expert_groups_ = 1, open_groups_ = 1, inner_ = 0;
   bool latent_ = false, interleaved_ = false, normalise_ = false;
   float eps_ = 0, scale_ = 0, routed_scale_ = 1;
-  std::unordered_map<std::string, at::Tensor> tensors_;
+  /// What the pointers below point into.
   std::vector<at::Tensor> kept_;
-  Matrix<W> embedding_, head_;
+  /// One of them: embeddings are rounded when they are read.
+  const float* exact_embedding_ = nullptr;
+  const W* embedding_ = nullptr;
+  Weights<W> head_;
   const float* final_norm_ = nullptr;
   std::vector<Layer<W>> layer_;
   Scratch scratch_, wide_;
@@ -746,7 +801,7 @@ Decoder& decoder(int64_t number) {
   return *found->second;
 }
 
-int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10::List<std::string> settings, at::ArrayRef<double> values) {
+int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10::List<std::string> settings, at::ArrayRef<double> values, at::ScalarType type) {
   TORCH_CHECK(tensors.size() == names.size(), "decoder: ", tensors.size(), " tensors and ", names.size(), " names");
   TORCH_CHECK(settings.size() == values.size(), "decoder: ", settings.size(), " settings and ", values.size(), " values");
   Parts parts;
@@ -757,7 +812,6 @@ int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10
   }
   for (size_t i = 0; i < settings.size(); ++i) parts.settings[settings.get(i)] = values[i];
   static int64_t last = 0;
-  const auto type = parts.tensor("embedding").scalar_type();
   std::unique_ptr<Decoder> made;
   if (type == at::kFloat)
     made = std::make_unique<TypedDecoder<float>>(parts);
@@ -806,7 +860,7 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
-  m.def("decoder_create(Tensor[] tensors, str[] names, str[] settings, float[] values) -> int", decoder_create);
+  m.def("decoder_create(Tensor[] tensors, str[] names, str[] settings, float[] values, ScalarType dtype) -> int", decoder_create);
   m.def("decoder_free(int decoder) -> ()", decoder_free);
   m.def("decoder_entry_width(int decoder) -> int", decoder_entry_width);
   m.def("decoder_step(int decoder, Tensor tokens, Tensor lengths, Tensor sequences, Tensor pages, Tensor wanted, Tensor cosine, Tensor sine, Tensor(a!)[] cache) -> Tensor", decoder_step);

@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include "columns.h"
 #include "math.h"
 
@@ -26,15 +30,41 @@ struct Pages {
 
   /// Asks for the numbers that are read of a page, so that they are there when it is its turn.
   void fetch(int64_t i, int64_t offset, int64_t width) const {
-    if (i >= count()) return;
+    if (i < 0 || i >= count()) return;
     const char* from = reinterpret_cast<const char*>(page(i) + offset);
     const int64_t bytes = ((kPageTokens - 1) * entry + width) * static_cast<int64_t>(sizeof(C));
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
   }
 };
 
+/// What is read of the pages one after another: keys, values, and then the keys of the next sequence. A page is asked for when that
+/// which is read so many pages before it is, over these seams too: sequences are short, and their pages lie anywhere.
+constexpr int64_t kPagesAhead = 4;
+
+template <typename C>
+struct Reading {
+  Pages<C> pages;
+  /// Null after the last.
+  const Pages<C>* next;
+  int64_t key_offset, key_width, value_offset, value_width;
+
+  void fetch_at_keys(int64_t i) const {
+    const int64_t ahead = i + kPagesAhead;
+    pages.fetch(ahead, key_offset, key_width);
+    if (value_offset != key_offset) pages.fetch(ahead - pages.count(), value_offset, value_width);
+  }
+  void fetch_at_values(int64_t i) const {
+    const int64_t ahead = i + kPagesAhead;
+    if (value_offset != key_offset) pages.fetch(ahead, value_offset, value_width);
+    if (next != nullptr) next->fetch(ahead - pages.count(), key_offset, key_width);
+  }
+};
+
 inline Lanes load_wide(const float* from) { return load(from); }
 inline Lanes load_wide(const c10::BFloat16* from) {
+#if defined(__AVX512F__)
+  return (Lanes)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))), 16);
+#else
   typedef uint16_t Brief __attribute__((vector_size(kLanes * 2)));
   typedef uint32_t Bits __attribute__((vector_size(kLanes * 4)));
   Brief brief;
@@ -43,6 +73,7 @@ inline Lanes load_wide(const c10::BFloat16* from) {
   Lanes value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
+#endif
 }
 
 #if defined(__AVX512F__) && !defined(__clang__)
@@ -86,12 +117,14 @@ inline void scores_of_16(const C* key, int64_t entry, const float* queries, int6
 }
 #endif
 
-/// scores[h][t] = query h · the entry's numbers offset.. of token t, HEADS heads at a time. `width` in whole column blocks.
+/// scores[h][t] = query h · key of token t, HEADS heads at a time. Widths in whole column blocks.
 template <int HEADS, typename C>
-inline void scores_of(const Pages<C>& pages, const float* queries, int64_t query_stride, int64_t offset, int64_t width, float* scores, int64_t score_stride) {
+inline void scores_of(const Reading<C>& read, const float* queries, float* scores, int64_t score_stride) {
+  const Pages<C>& pages = read.pages;
+  const int64_t width = read.key_width, query_stride = width;
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
-    const C* page = pages.page(begin / kPageTokens) + offset;
-    pages.fetch(begin / kPageTokens + 1, offset, width);
+    const C* page = pages.page(begin / kPageTokens) + read.key_offset;
+    read.fetch_at_keys(begin / kPageTokens);
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     int64_t t = 0;
 #if defined(__AVX512F__) && !defined(__clang__)
@@ -112,13 +145,14 @@ inline void scores_of(const Pages<C>& pages, const float* queries, int64_t query
   }
 }
 
-/// outputs[h] = Σ_t weights[h][t] · the entry's numbers offset.. of token t.
+/// outputs[h] = Σ_t weights[h][t] · value of token t, VECTORS of its vectors from number `first` on.
 template <int HEADS, int VECTORS, typename C>
-inline void mix_part(const Pages<C>& pages, const float* weights, int64_t weight_stride, int64_t offset, float* outputs, int64_t output_stride) {
+inline void mix_part(const Reading<C>& read, const float* weights, int64_t weight_stride, int64_t first, float* outputs) {
+  const Pages<C>& pages = read.pages;
   Lanes sums[HEADS][VECTORS] = {};
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
-    const C* page = pages.page(begin / kPageTokens) + offset;
-    pages.fetch(begin / kPageTokens + 1, offset, VECTORS * kLanes);
+    const C* page = pages.page(begin / kPageTokens) + read.value_offset + first;
+    if (first == 0) read.fetch_at_values(begin / kPageTokens);
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     for (int64_t t = 0; t < count; ++t) {
       Lanes values[VECTORS];
@@ -135,13 +169,14 @@ inline void mix_part(const Pages<C>& pages, const float* weights, int64_t weight
 #pragma GCC unroll 8
   for (int h = 0; h < HEADS; ++h)
 #pragma GCC unroll 8
-    for (int v = 0; v < VECTORS; ++v) store(outputs + h * output_stride + v * kLanes, sums[h][v]);
+    for (int v = 0; v < VECTORS; ++v) store(outputs + h * read.value_width + first + v * kLanes, sums[h][v]);
 }
 
 template <int HEADS, typename C>
-inline void attend_heads(const Pages<C>& pages, const float* queries, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
+inline void attend_heads(const Reading<C>& read, const float* queries, float* scores, float* outputs) {
+  const Pages<C>& pages = read.pages;
   const int64_t stride = padded(pages.tokens);
-  scores_of<HEADS, C>(pages, queries, key_width, key_offset, key_width, scores, stride);
+  scores_of<HEADS, C>(read, queries, scores, stride);
   for (int h = 0; h < HEADS; ++h) {
     float* row = scores + h * stride;
     const float total = exponentiate(row, pages.tokens, maximum(row, pages.tokens));
@@ -150,22 +185,18 @@ inline void attend_heads(const Pages<C>& pages, const float* queries, int64_t ke
   }
   int64_t i = 0;
   constexpr int kVectors = kAccumulators >= 24 ? 4 : 2;
-  for (; i + kVectors * kLanes <= value_width; i += kVectors * kLanes)
-    mix_part<HEADS, kVectors, C>(pages, scores, stride, value_offset + i, outputs + i, value_width);
-  for (; i < value_width; i += kLanes) mix_part<HEADS, 1, C>(pages, scores, stride, value_offset + i, outputs + i, value_width);
+  for (; i + kVectors * kLanes <= read.value_width; i += kVectors * kLanes) mix_part<HEADS, kVectors, C>(read, scores, stride, i, outputs);
+  for (; i < read.value_width; i += kLanes) mix_part<HEADS, 1, C>(read, scores, stride, i, outputs);
 }
 
 /// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros; outputs [heads, value_width].
-/// Keys and values are parts of the entries. `scores` has room for heads · padded(tokens) numbers.
+/// Keys and values are parts of the entries. `scores` has room for 4 · padded(tokens) numbers.
 template <typename C>
-inline void attend(const Pages<C>& pages, const float* queries, int64_t heads, int64_t key_offset, int64_t key_width, int64_t value_offset, int64_t value_width, float* scores, float* outputs) {
+inline void attend(const Reading<C>& read, const float* queries, int64_t heads, float* scores, float* outputs) {
   int64_t h = 0;
-  for (; h + 4 <= heads; h += 4)
-    attend_heads<4>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);
-  for (; h + 2 <= heads; h += 2)
-    attend_heads<2>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);
-  for (; h < heads; ++h)
-    attend_heads<1>(pages, queries + h * key_width, key_offset, key_width, value_offset, value_width, scores, outputs + h * value_width);
+  for (; h + 4 <= heads; h += 4) attend_heads<4>(read, queries + h * read.key_width, scores, outputs + h * read.value_width);
+  for (; h + 2 <= heads; h += 2) attend_heads<2>(read, queries + h * read.key_width, scores, outputs + h * read.value_width);
+  for (; h < heads; ++h) attend_heads<1>(read, queries + h * read.key_width, scores, outputs + h * read.value_width);
 }
 
 }  // namespace dunwu

@@ -65,7 +65,14 @@ Drawn draw(const float* z, int64_t vocabulary, double uniform, double temperatur
   for (int64_t v = 0; v < vocabulary; ++v) mass[v] = mass[v] < 1.7e-38f ? 0.0f : mass[v];
   if (top_k > 0 || top_p < 1) cut(z, mass, top_k, top_p);
   std::vector<double> pieces((vocabulary + kPiece - 1) / kPiece);
-  for (int64_t v = 0; v < vocabulary; ++v) pieces[v / kPiece] += mass[v];
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const float* part = mass.data() + i * kPiece;
+    const int64_t count = std::min<int64_t>(kPiece, vocabulary - i * kPiece);
+    double total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t v = 0; v < count; ++v) total += part[v];
+    pieces[i] = total;
+  }
   const double target = uniform * std::accumulate(pieces.begin(), pieces.end(), 0.0);
   double before = 0;
   int64_t piece = 0;
@@ -83,40 +90,39 @@ Drawn draw(const float* z, int64_t vocabulary, double uniform, double temperatur
   return {token, static_cast<float>((z[token] - top) / temperature - log_sum), static_cast<float>(z[token] - top - raw_log_sum)};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> sample_tokens(const at::Tensor& logits, const at::Tensor& uniforms, const at::Tensor& temperatures, const at::Tensor& top_ks, const at::Tensor& top_ps) {
+at::Tensor sample_tokens(const at::Tensor& logits, const at::Tensor& settings) {
   TORCH_CHECK(logits.is_cpu() && logits.dim() == 2 && logits.size(1) > 0 && logits.scalar_type() == at::kFloat, "sample_tokens: logits must be float32 [rows, vocabulary] on the CPU, got ", logits.sizes());
   const int64_t rows = logits.size(0), vocabulary = logits.size(1);
-  for (const at::Tensor& one : {uniforms, temperatures, top_ks, top_ps}) TORCH_CHECK(one.scalar_type() == at::kDouble && one.dim() == 1 && one.size(0) == rows, "sample_tokens: uniforms, temperatures, top_k and top_p must be float64 [rows], got ", one.sizes());
+  TORCH_CHECK(settings.scalar_type() == at::kDouble && settings.dim() == 2 && settings.size(0) == 4 && settings.size(1) == rows && settings.is_contiguous(), "sample_tokens: settings must be float64 [4, rows]: uniform, temperature, top_k and top_p of each; got ", settings.sizes());
   const at::Tensor all = logits.contiguous();
-  const at::Tensor settings = at::stack({uniforms, temperatures, top_ks, top_ps}).contiguous();
   const double* setting = settings.const_data_ptr<double>();
-  at::Tensor tokens = at::empty({rows}, at::kLong), logprobs = at::empty({rows}, at::kFloat), raw = at::empty({rows}, at::kFloat);
+  at::Tensor result = at::empty({3, rows}, at::kDouble);
   const float* z = all.const_data_ptr<float>();
-  int64_t* token = tokens.data_ptr<int64_t>();
-  float *logprob = logprobs.data_ptr<float>(), *plain = raw.data_ptr<float>();
+  double *token = result.data_ptr<double>(), *logprob = token + rows, *plain = logprob + rows;
   at::parallel_for(0, rows, 1 + 16384 / vocabulary, [&](int64_t begin, int64_t end) {
     std::vector<float> mass;
     for (int64_t row = begin; row < end; ++row) {
       const float* own = z + row * vocabulary;
       bool usable = false, broken = false;
+#pragma omp simd reduction(| : usable, broken)
       for (int64_t v = 0; v < vocabulary; ++v) {
         usable |= own[v] > -INFINITY;
-        broken |= std::isnan(own[v]) || own[v] == INFINITY;
+        broken |= !(own[v] < INFINITY);
       }
       TORCH_CHECK(usable && !broken, "sample_tokens: the logits of row ", row, " are not finite: the model's weights may be broken");
       const Drawn drawn = draw(own, vocabulary, setting[row], setting[rows + row], static_cast<int64_t>(setting[2 * rows + row]), setting[3 * rows + row], mass);
-      token[row] = drawn.token;
+      token[row] = static_cast<double>(drawn.token);
       logprob[row] = drawn.logprob;
       plain[row] = drawn.raw;
     }
   });
-  return {tokens, logprobs, raw};
+  return result;
 }
 
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
-  m.def("sample_tokens(Tensor logits, Tensor uniforms, Tensor temperatures, Tensor top_ks, Tensor top_ps) -> (Tensor, Tensor, Tensor)", sample_tokens);
+  m.def("sample_tokens(Tensor logits, Tensor settings) -> Tensor", sample_tokens);
 }
 
 }  // namespace dunwu
