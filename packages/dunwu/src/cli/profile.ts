@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CausalModel } from '../model/causal-model.js';
 import type { PhaseProfile, WorkProfile } from '../train/profile.js';
 import { textTable } from '../util/text-table.js';
@@ -6,6 +6,7 @@ import { UsageError } from './errors.js';
 import { wholeNumber } from './options.js';
 
 const WORKS = ['training', 'generation'] as const;
+const TYPES = ['float32', 'bfloat16'] as const;
 
 interface ProfileFlags {
   readonly only?: (typeof WORKS)[number];
@@ -16,6 +17,7 @@ interface ProfileFlags {
   readonly newTokens: number;
   readonly repeat: number;
   readonly threads?: number;
+  readonly dtype: (typeof TYPES)[number];
   readonly top: number;
   readonly json?: string;
 }
@@ -60,6 +62,11 @@ export function registerProfile(program: Command): void {
       3,
     )
     .option('--threads <n>', 'threads (default: as runs have it, see dunwu doctor)', wholeNumber('--threads', 1, 1024))
+    .addOption(
+      new Option('--dtype <type>', "what products are computed in, as a recipe's compute.dtype")
+        .choices(TYPES)
+        .default('float32'),
+    )
     .option('--top <n>', 'operators shown of each phase', wholeNumber('--top', 1), 10)
     .option('--json <file>', 'also write everything as one JSON object')
     .addHelpText(
@@ -77,6 +84,7 @@ Examples:
   dunwu profile
   dunwu profile runs/r1-mini --only training --batch 16 --time 128
   dunwu profile Qwen2.5-0.5B --only generation --rows 8 --top 20
+  dunwu profile --dtype bfloat16 --only training
   dunwu profile --threads 1 --json profile.json && jq '.works[0].phases[1].operators[:3]' profile.json`,
     )
     .action(async (model: string | undefined, flags: ProfileFlags, command: Command) => {
@@ -111,7 +119,7 @@ async function profileCommand(given: string | undefined, flags: ProfileFlags): P
   const { profileGeneration, profileTraining } = await import('../train/profile.js');
   const folder =
     given === undefined ? null : await import('./model-folder.js').then(({ findModel }) => findModel(given));
-  const choice = chooseCompute(flags.threads === undefined ? {} : { threads: flags.threads });
+  const choice = chooseCompute({ dtype: flags.dtype, threads: flags.threads ?? 'auto' });
   const model = await openOrMake(folder?.folder ?? null, flags);
   process.stderr.write('measuring the rate of a large product…\n');
   const peak = matmulRate({ dtype: choice.dtype, precision: choice.precision, size: 2048, seconds: 0.5 });
