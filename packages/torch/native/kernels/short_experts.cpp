@@ -4,9 +4,11 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <cstring>
 #include <vector>
 
 #include "checks.h"
+#include "math.h"
 #include "routing.h"
 #include "short_products.h"
 #include "swiglu.h"
@@ -77,6 +79,57 @@ void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& 
   });
 }
 
+// On the bits themselves, so that compilers vectorise the loops they stand in.
+inline float widened(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof value);
+  return value;
+}
+inline uint16_t rounded(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  // To the nearest, to even between two; not a number stays none.
+  const uint32_t nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : nearest);
+}
+
+/// Backward between the two products, of a pair with routing weight w whose expert gave down · a, a = silu(gate) · up, and `back` =
+/// dy · down: gate and up get the gradient of w · back · a, the weight gets back · a, and a itself becomes w · a, of which the gradient
+/// of `down` is made.
+struct Between {
+  at::Tensor d_projected, weighted, d_weight;
+};
+
+Between between_products(const at::Tensor& back, const at::Tensor& projected, const at::Tensor& weight) {
+  const int64_t pairs = back.size(0), width = back.size(1);
+  Between result{at::empty_like(projected), at::empty_like(back), at::empty_like(weight)};
+  const auto bits = [](const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); };
+  const uint16_t *gradient = bits(back), *in = bits(projected);
+  const float* w = weight.const_data_ptr<float>();
+  uint16_t *d = bits(result.d_projected), *a = bits(result.weighted);
+  float* d_weight = result.d_weight.data_ptr<float>();
+  at::parallel_for(0, pairs, 1 + 16384 / (width + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const uint16_t *gate = in + row * 2 * width, *up = gate + width, *from = gradient + row * width;
+      uint16_t *d_gate = d + row * 2 * width, *d_up = d_gate + width, *to = a + row * width;
+      const float factor = w[row];
+      float total = 0;
+#pragma omp simd reduction(+ : total)
+      for (int64_t i = 0; i < width; ++i) {
+        const float g = widened(gate[i]), u = widened(up[i]), raw = widened(from[i]), own = raw * factor;
+        const float s = sigmoid(g), silu = g * s;
+        d_gate[i] = rounded(own * u * (s + silu * (1.0f - s)));
+        d_up[i] = rounded(own * silu);
+        to[i] = rounded(silu * u * factor);
+        total += raw * silu * u;
+      }
+      d_weight[row] = total;
+    }
+  });
+  return result;
+}
+
 struct ShortExperts : torch::autograd::Function<ShortExperts> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
     const int64_t tokens = x.size(0), per_token = indices.size(1);
@@ -100,21 +153,17 @@ struct ShortExperts : torch::autograd::Function<ShortExperts> {
     const Offsets offset = context->saved_data["offset"].toIntVector();
     const int64_t per_token = context->saved_data["per_token"].toInt(), tokens = x.size(0), pairs = token.size(0);
     const at::Tensor dy_sorted = grads[0].contiguous().index_select(0, token);
-    const at::Tensor pair_weight = at::empty({pairs}, weights.options());
-    pair_weight.index_copy_(0, position, weights.reshape({-1}));
-    const at::Tensor scale = pair_weight.to(x.scalar_type()).unsqueeze(1);
+    const at::Tensor pair_weight = at::empty({pairs}, at::kFloat);
+    pair_weight.index_copy_(0, position, weights.reshape({-1}).to(at::kFloat));
 
-    const at::Tensor back = at::empty({pairs, down.size(2)}, x.options());  // dy · down, before the routing weight
+    const at::Tensor back = at::empty({pairs, down.size(2)}, x.options());  // before the routing weight
     multiply_experts(dy_sorted, down, false, offset, back);
-    at::Tensor activated;
-    const at::Tensor d_projected = swiglu_backward(back * scale, projected, &activated);
-    // d weight = dy · (down · activated) = (dy · down) · activated: the expert's output need not be kept.
-    const at::Tensor d_pair_weight = (back * activated).sum(1, false, at::kFloat);
+    const auto [d_projected, weighted, d_pair_weight] = between_products(back, projected, pair_weight);
     // Frozen experts (those beside adapters) want none.
     at::Tensor d_down, d_gate_up;
     if (context->needs_input_grad(4)) {
       d_down = at::empty_like(down);
-      expert_gradients(dy_sorted * scale, activated, offset, d_down);
+      expert_gradients(dy_sorted, weighted, offset, d_down);
     }
     if (context->needs_input_grad(3)) {
       d_gate_up = at::empty_like(gate_up);
