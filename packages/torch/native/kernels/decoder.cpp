@@ -12,10 +12,11 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "columns.h"
@@ -95,13 +96,31 @@ struct Layer {
   bool dense = true, compressed = false;
 };
 
-/// Memory that grows and is kept from step to step.
-struct Scratch {
-  std::vector<float> memory;
-  float* take(int64_t count) {
-    if (static_cast<int64_t>(memory.size()) < count) memory.assign(count, 0.0f);
-    return memory.data();
+/// Memory that grows and is kept from step to step, at the beginning of a cache line: tiles that cross lines are read at half the speed.
+template <typename T>
+class Scratch {
+ public:
+  Scratch() = default;
+  Scratch(Scratch&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { operator delete(memory_, std::align_val_t(64)); }
+
+  /// At least `count` numbers, zeros where they are new.
+  T* take(int64_t count) {
+    if (count_ >= count) return memory_;
+    operator delete(memory_, std::align_val_t(64));
+    memory_ = nullptr;
+    count_ = 0;
+    memory_ = static_cast<T*>(operator new(count * sizeof(T), std::align_val_t(64)));
+    std::fill(memory_, memory_ + count, T(0.0f));
+    count_ = count;
+    return memory_;
   }
+
+ private:
+  T* memory_ = nullptr;
+  int64_t count_ = 0;
 };
 
 /// A column is a token: of another sequence each when decoding, several neighbours of one sequence when a prompt is read.
@@ -316,8 +335,7 @@ class TypedDecoder : public Decoder {
     // The logits, and before them each pair's output of its expert.
     room.wide = wide_.take(std::max(vocabulary * padded(in.wanted_count), experts_ > 0 ? hidden_ * pair_width(in.columns) : 0));
     const int64_t packed = on_units_ ? packed_size(std::max({hidden_, first, second, third}), width) : 0;
-    packed_.resize(2 * packed);
-    room.packed = packed_.data();
+    room.packed = packed_.take(2 * packed);
     room.other_packed = room.packed + packed;
     chosen_.resize(pairs);
     weights_.resize(pairs);
@@ -780,9 +798,9 @@ class TypedDecoder : public Decoder {
   Weights<W> head_;
   const float* final_norm_ = nullptr;
   std::vector<Layer<W>> layer_;
-  Scratch scratch_, wide_;
-  std::vector<Scratch> own_;
-  std::vector<c10::BFloat16> packed_;
+  Scratch<float> scratch_, wide_;
+  std::vector<Scratch<float>> own_;
+  Scratch<c10::BFloat16> packed_;
   bool on_units_ = false;
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
