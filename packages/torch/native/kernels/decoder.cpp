@@ -12,14 +12,13 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <new>
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "columns.h"
+#include "line_vector.h"
 #include "math.h"
 #include "packed_columns.h"
 #include "paged_attention.h"
@@ -96,31 +95,14 @@ struct Layer {
   bool dense = true, compressed = false;
 };
 
-/// Memory that grows and is kept from step to step, at the beginning of a cache line: tiles that cross lines are read at half the speed.
+/// Memory that grows and is kept from step to step.
 template <typename T>
-class Scratch {
- public:
-  Scratch() = default;
-  Scratch(Scratch&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), count_(std::exchange(other.count_, 0)) {}
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { operator delete(memory_, std::align_val_t(64)); }
-
-  /// At least `count` numbers, zeros where they are new.
+struct Scratch {
+  LineVector<T> memory;
   T* take(int64_t count) {
-    if (count_ >= count) return memory_;
-    operator delete(memory_, std::align_val_t(64));
-    memory_ = nullptr;
-    count_ = 0;
-    memory_ = static_cast<T*>(operator new(count * sizeof(T), std::align_val_t(64)));
-    std::fill(memory_, memory_ + count, T(0.0f));
-    count_ = count;
-    return memory_;
+    if (static_cast<int64_t>(memory.size()) < count) memory.assign(count, T(0.0f));
+    return memory.data();
   }
-
- private:
-  T* memory_ = nullptr;
-  int64_t count_ = 0;
 };
 
 /// A column is a token: of another sequence each when decoding, several neighbours of one sequence when a prompt is read.

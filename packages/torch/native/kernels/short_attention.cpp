@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "line_vector.h"
 #include "math.h"
 #include "short_products.h"
 
@@ -38,8 +39,8 @@ void gather(const Short* from, int64_t stride, int64_t first, const Short* other
 
 /// What one thread works with, made once.
 struct Room {
-  std::vector<Short> rows, keys, key_pairs, values, value_pairs, query, query_pairs, gradient, gradient_pairs, weights, turned;
-  std::vector<float> scores, d_scores, mixed, d_query, d_key, d_value;
+  LineVector<Short> rows, keys, key_pairs, values, value_pairs, query, query_pairs, gradient, gradient_pairs, weights, turned;
+  LineVector<float> scores, d_scores, mixed, d_query, d_key, d_value;
 };
 
 struct ShortAttention {
