@@ -12,7 +12,7 @@
 
 namespace dunwu {
 
-#if DUNWU_MATRIX_UNITS
+#if DUNWU_TILES
 
 namespace {
 
@@ -22,6 +22,9 @@ constexpr int64_t kQueries = 64;
 constexpr int64_t kLongest = 1024;
 
 constexpr int64_t blocks_of(int64_t count) { return (count + kQueries - 1) / kQueries * kQueries; }
+
+/// An operand in one piece, as libtorch's kernels take it; depth is even.
+Pairs whole_pairs(Short* memory, int64_t columns, int64_t depth) { return {memory, columns, columns, depth / 2}; }
 
 void product(int64_t rows, int64_t columns, int64_t depth, const Short* a, int64_t a_stride, const Short* pairs, int64_t pair_columns, float* to, int64_t stride, bool add) {
   at::native::cpublas::brgemm(rows, columns, depth, a_stride, pair_columns, stride, add, a, pairs, to, true);
@@ -64,10 +67,10 @@ struct ShortAttention {
     gather(in.key + row * in.key_row + group * in.key_head, in.key_row, shape.key, shape.shared > 0 ? in.shared + row * in.shared_row : nullptr, in.shared_row, shape.shared, time,
            padded_time, room.keys.data());
     room.key_pairs.resize(padded_time * shape.query);
-    pack_column_pairs(room.keys.data(), shape.query, 0, padded_time, shape.query, padded_time, room.key_pairs.data());
+    pack_column_pairs<1>(room.keys.data(), shape.query, 0, padded_time, shape.query, padded_time, whole_pairs(room.key_pairs.data(), padded_time, shape.query));
     if (rows_too) {
       room.rows.resize(padded_time * shape.query);
-      pack_row_pairs(room.keys.data(), shape.query, 0, padded_time / 2, padded_time, shape.query, room.rows.data());
+      pack_row_pairs<1>(room.keys.data(), shape.query, 0, padded_time / 2, padded_time, shape.query, whole_pairs(room.rows.data(), shape.query, padded_time));
     }
   }
 
@@ -77,9 +80,9 @@ struct ShortAttention {
     gather(in.value + row * in.value_row + group * in.value_head, in.value_row, shape.value, nullptr, 0, 0, time, padded_time, room.values.data());
     room.value_pairs.resize(padded_time * shape.value);
     if (columns)
-      pack_column_pairs(room.values.data(), shape.value, 0, padded_time, shape.value, padded_time, room.value_pairs.data());
+      pack_column_pairs<1>(room.values.data(), shape.value, 0, padded_time, shape.value, padded_time, whole_pairs(room.value_pairs.data(), padded_time, shape.value));
     else
-      pack_row_pairs(room.values.data(), shape.value, 0, padded_time / 2, padded_time, shape.value, room.value_pairs.data());
+      pack_row_pairs<1>(room.values.data(), shape.value, 0, padded_time / 2, padded_time, shape.value, whole_pairs(room.value_pairs.data(), shape.value, padded_time));
   }
 
   void take_query(int64_t row, int64_t head, int64_t queries, Room& room) const {
@@ -186,14 +189,14 @@ struct ShortAttention {
             }
             // d value += Pᵀ · d output
             shorten(room.scores.data(), kQueries, keys, room.weights.data(), keys);
-            transpose_columns(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
-            pack_row_pairs(room.gradient.data(), shape.value, 0, kQueries / 2, kQueries, shape.value, room.gradient_pairs.data());
+            transpose_columns<1>(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
+            pack_row_pairs<1>(room.gradient.data(), shape.value, 0, kQueries / 2, kQueries, shape.value, whole_pairs(room.gradient_pairs.data(), shape.value, kQueries));
             product(keys, shape.value, kQueries, room.turned.data(), kQueries, room.gradient_pairs.data(), shape.value, room.d_value.data() + from * shape.value, shape.value, true);
             // d query = dS · key, d key += dSᵀ · query
             shorten(room.d_scores.data(), kQueries, keys, room.weights.data(), keys);
             product(kQueries, shape.query, keys, room.weights.data(), keys, room.rows.data() + from * shape.query, shape.query, room.d_query.data(), shape.query, false);
-            transpose_columns(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
-            pack_row_pairs(room.query.data(), shape.query, 0, kQueries / 2, kQueries, shape.query, room.query_pairs.data());
+            transpose_columns<1>(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
+            pack_row_pairs<1>(room.query.data(), shape.query, 0, kQueries / 2, kQueries, shape.query, whole_pairs(room.query_pairs.data(), shape.query, kQueries));
             product(keys, shape.query, kQueries, room.turned.data(), kQueries, room.query_pairs.data(), shape.query, room.d_key.data() + from * shape.query, shape.query, true);
             shorten(room.d_query.data(), queries, shape.query, out.query + row * out.query_row + h * out.query_head, out.query_row);
           }
@@ -213,7 +216,7 @@ struct ShortAttention {
 }  // namespace
 
 bool takes_short_attention(const AttentionShape& shape) {
-  return has_short_products() && shape.time >= 1 && shape.time <= kLongest && shape.query % 2 == 0 && shape.value % 2 == 0;
+  return has_tiles() && shape.time >= 1 && shape.time <= kLongest && shape.query % 2 == 0 && shape.value % 2 == 0;
 }
 
 void short_attention_forward(const AttentionShape& shape, const AttentionOperands<const Short>& in, const int32_t* starts, Short* output, float* log_sum) {

@@ -9,13 +9,14 @@
 
 #include "checks.h"
 #include "math.h"
+#include "products.h"
 #include "routing.h"
 #include "short_products.h"
 #include "swiglu.h"
 
 namespace dunwu {
 
-#if DUNWU_MATRIX_UNITS
+#if DUNWU_TILES
 
 namespace {
 
@@ -23,75 +24,79 @@ namespace {
 using Offsets = std::vector<int64_t>;
 
 /// y[rows of e] = x[rows of e] · B_e for every expert, with B_e = W_eᵀ (`transposed`) or W_e. w [experts, n, k] float32.
+template <typename T>
 void multiply_experts(const at::Tensor& x, const at::Tensor& w, bool transposed, const Offsets& offset, const at::Tensor& y) {
   const int64_t experts = w.size(0), n = w.size(1), k = w.size(2);
   const int64_t depth = transposed ? k : n, columns = transposed ? n : k;
-  const Short* in = x.const_data_ptr<Short>();
+  const T* in = x.const_data_ptr<T>();
   const float* weight = w.const_data_ptr<float>();
-  Short* out = y.data_ptr<Short>();
+  T* out = y.data_ptr<T>();
   // Two, so that one can be packed while another thread still reads the one before.
-  ShortBuffer first(n * k), second(n * k);
-  Short* const packed[2] = {first.memory, second.memory};
+  const ShortBuffer first(pairs_size<T>(depth, columns)), second(pairs_size<T>(depth, columns));
+  const Pairs packed[2] = {Pairs(first.memory, depth, columns), Pairs(second.memory, depth, columns)};
   together(at::get_num_threads(), [&](const Team& team) {
-    std::vector<float> room(kShortRows * std::min(kShortColumns, columns));
+    open_tiles();
     int64_t turn = 0;
     for (int64_t e = 0; e < experts; ++e) {
       const int64_t count = offset[e + 1] - offset[e];
       if (count == 0) continue;
-      Short* to = packed[turn++ % 2];
+      const Pairs& to = packed[turn++ % 2];
       const float* own = weight + e * n * k;
       if (transposed) {
-        const auto [begin, end] = team.share(n, 16);
-        pack_column_pairs(own, k, begin, end, k, n, to);
+        const auto [begin, end] = team.share(to.width, kPanel);
+        pack_column_pairs<kParts<T>>(own, k, begin, end, depth, columns, to);
       } else {
-        const auto [begin, end] = team.share(n / 2);
-        pack_row_pairs(own, k, begin, end, n, k, to);
+        const auto [begin, end] = team.share(to.pairs);
+        pack_row_pairs<kParts<T>>(own, k, begin, end, depth, columns, to);
       }
       team.meet();
       const auto [begin, end] = team.share(count, 32);
-      multiply_short(in + offset[e] * depth, offset[experts] - offset[e], begin, end, depth, columns, to, out + offset[e] * columns, columns, room.data());
+      multiply_panels(in + offset[e] * depth, begin, end, depth, columns, to, out + offset[e] * columns);
     }
-    at::native::cpublas::brgemm_release();
+    close_tiles();
   });
 }
 
 /// dw[e] = dy[rows of e]ᵀ · x[rows of e], float32.
+template <typename T>
 void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& offset, const at::Tensor& dw) {
   const int64_t experts = dw.size(0), outputs = dw.size(1), inputs = dw.size(2);
-  const Short *g = dy.const_data_ptr<Short>(), *in = x.const_data_ptr<Short>();
+  const T *g = dy.const_data_ptr<T>(), *in = x.const_data_ptr<T>();
   float* d = dw.data_ptr<float>();
   int64_t most = 0;
   for (int64_t e = 0; e < experts; ++e) most = std::max(most, offset[e + 1] - offset[e]);
-  ShortBuffer first(short_padded(most) * inputs), second(short_padded(most) * inputs);
+  const ShortBuffer first(pairs_size<T>(most, inputs)), second(pairs_size<T>(most, inputs));
   Short* const packed[2] = {first.memory, second.memory};
   together(at::get_num_threads(), [&](const Team& team) {
-    ShortBuffer room(kGradientRoom);
-    const auto [low, high] = team.share(outputs, 16);
+    open_tiles();
+    const auto [low, high] = team.share(outputs, 32);
     for (int64_t e = 0; e < experts; ++e) {
       const int64_t count = offset[e + 1] - offset[e];
-      Short* to = packed[e % 2];
-      const auto [begin, end] = team.share(short_padded(count) / 2);
-      pack_row_pairs(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
+      const Pairs to(packed[e % 2], count, inputs);
+      const auto [begin, end] = team.share(to.pairs);
+      pack_row_pairs<kParts<T>>(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
       team.meet();
-      weight_gradient(g + offset[e] * outputs, outputs, count, low, high, to, inputs, d + e * outputs * inputs, room.memory);
+      weight_gradient(g + offset[e] * outputs, outputs, count, low, high, to, inputs, d + e * outputs * inputs, false);
     }
-    at::native::cpublas::brgemm_release();
+    close_tiles();
   });
 }
 
 // On the bits themselves, so that compilers vectorise the loops they stand in.
+inline float widened(float value) { return value; }
 inline float widened(uint16_t bits) {
   const uint32_t wide = static_cast<uint32_t>(bits) << 16;
   float value;
   std::memcpy(&value, &wide, sizeof value);
   return value;
 }
-inline uint16_t rounded(float value) {
+inline void put(float value, float& to) { to = value; }
+inline void put(float value, uint16_t& to) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   // To the nearest, to even between two; not a number stays none.
   const uint32_t nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  return static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : nearest);
+  to = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : nearest);
 }
 
 /// Backward between the two products, of a pair with routing weight w whose expert gave down · a, a = silu(gate) · up, and `back` =
@@ -101,28 +106,30 @@ struct Between {
   at::Tensor d_projected, weighted, d_weight;
 };
 
+template <typename T>
 Between between_products(const at::Tensor& back, const at::Tensor& projected, const at::Tensor& weight) {
   const int64_t pairs = back.size(0), width = back.size(1);
   Between result{at::empty_like(projected), at::empty_like(back), at::empty_like(weight)};
-  const auto bits = [](const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); };
-  const uint16_t *gradient = bits(back), *in = bits(projected);
+  using Raw = std::conditional_t<std::is_same_v<T, Short>, uint16_t, float>;
+  const auto raw = [](const at::Tensor& tensor) { return static_cast<Raw*>(tensor.data_ptr()); };
+  const Raw *gradient = raw(back), *in = raw(projected);
   const float* w = weight.const_data_ptr<float>();
-  uint16_t *d = bits(result.d_projected), *a = bits(result.weighted);
+  Raw *d = raw(result.d_projected), *a = raw(result.weighted);
   float* d_weight = result.d_weight.data_ptr<float>();
   at::parallel_for(0, pairs, 1 + 16384 / (width + 1), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const uint16_t *gate = in + row * 2 * width, *up = gate + width, *from = gradient + row * width;
-      uint16_t *d_gate = d + row * 2 * width, *d_up = d_gate + width, *to = a + row * width;
+      const Raw *gate = in + row * 2 * width, *up = gate + width, *from = gradient + row * width;
+      Raw *d_gate = d + row * 2 * width, *d_up = d_gate + width, *to = a + row * width;
       const float factor = w[row];
       float total = 0;
 #pragma omp simd reduction(+ : total)
       for (int64_t i = 0; i < width; ++i) {
-        const float g = widened(gate[i]), u = widened(up[i]), raw = widened(from[i]), own = raw * factor;
+        const float g = widened(gate[i]), u = widened(up[i]), got = widened(from[i]), own = got * factor;
         const float s = sigmoid(g), silu = g * s;
-        d_gate[i] = rounded(own * u * (s + silu * (1.0f - s)));
-        d_up[i] = rounded(own * silu);
-        to[i] = rounded(silu * u * factor);
-        total += raw * silu * u;
+        put(own * u * (s + silu * (1.0f - s)), d_gate[i]);
+        put(own * silu, d_up[i]);
+        put(silu * u * factor, to[i]);
+        total += got * silu * u;
       }
       d_weight[row] = total;
     }
@@ -130,15 +137,16 @@ Between between_products(const at::Tensor& back, const at::Tensor& projected, co
   return result;
 }
 
-struct ShortExperts : torch::autograd::Function<ShortExperts> {
+template <typename T>
+struct ShortExperts : torch::autograd::Function<ShortExperts<T>> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
     const int64_t tokens = x.size(0), per_token = indices.size(1);
     const Routing routing = sort_by_expert(indices, gate_up.size(0));
     const at::Tensor sorted = x.index_select(0, routing.token);
     const at::Tensor projected = at::empty({sorted.size(0), gate_up.size(1)}, x.options());
-    multiply_experts(sorted, gate_up, true, routing.offset, projected);
+    multiply_experts<T>(sorted, gate_up, true, routing.offset, projected);
     const at::Tensor rows = at::empty_like(sorted);
-    multiply_experts(swiglu_forward(projected), down, true, routing.offset, rows);
+    multiply_experts<T>(swiglu_forward(projected), down, true, routing.offset, rows);
     context->save_for_backward({x, weights, gate_up, down, routing.position, routing.token, projected});
     context->saved_data["offset"] = routing.offset;
     context->saved_data["per_token"] = per_token;
@@ -157,20 +165,20 @@ struct ShortExperts : torch::autograd::Function<ShortExperts> {
     pair_weight.index_copy_(0, position, weights.reshape({-1}).to(at::kFloat));
 
     const at::Tensor back = at::empty({pairs, down.size(2)}, x.options());  // before the routing weight
-    multiply_experts(dy_sorted, down, false, offset, back);
-    const auto [d_projected, weighted, d_pair_weight] = between_products(back, projected, pair_weight);
+    multiply_experts<T>(dy_sorted, down, false, offset, back);
+    const auto [d_projected, weighted, d_pair_weight] = between_products<T>(back, projected, pair_weight);
     // Frozen experts (those beside adapters) want none.
     at::Tensor d_down, d_gate_up;
     if (context->needs_input_grad(4)) {
       d_down = at::empty_like(down);
-      expert_gradients(dy_sorted, weighted, offset, d_down);
+      expert_gradients<T>(dy_sorted, weighted, offset, d_down);
     }
     if (context->needs_input_grad(3)) {
       d_gate_up = at::empty_like(gate_up);
-      expert_gradients(d_projected, x.index_select(0, token), offset, d_gate_up);
+      expert_gradients<T>(d_projected, x.index_select(0, token), offset, d_gate_up);
     }
     const at::Tensor dx_sorted = at::empty({pairs, x.size(1)}, x.options());
-    multiply_experts(d_projected, gate_up, false, offset, dx_sorted);
+    multiply_experts<T>(d_projected, gate_up, false, offset, dx_sorted);
     const at::Tensor dx = combine(dx_sorted, position, at::Tensor(), tokens, per_token);
     const at::Tensor d_weights = d_pair_weight.index_select(0, position).view({tokens, per_token}).to(weights.scalar_type());
     return {dx, at::Tensor(), d_weights, d_gate_up, d_down};
@@ -180,12 +188,11 @@ struct ShortExperts : torch::autograd::Function<ShortExperts> {
 }  // namespace
 
 bool takes_short_experts(const at::Tensor& x, const at::Tensor& gate_up, const at::Tensor& down) {
-  const bool types = x.scalar_type() == at::kBFloat16 && gate_up.scalar_type() == at::kFloat && down.scalar_type() == at::kFloat;
-  return types && x.is_cpu() && x.size(1) % 2 == 0 && down.size(2) % 2 == 0 && has_short_products();
+  return on_matrix_units(x) && gate_up.scalar_type() == at::kFloat && down.scalar_type() == at::kFloat;
 }
 
 at::Tensor short_experts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
-  return ShortExperts::apply(x, indices, weights, gate_up, down);
+  return x.scalar_type() == at::kBFloat16 ? ShortExperts<Short>::apply(x, indices, weights, gate_up, down) : ShortExperts<float>::apply(x, indices, weights, gate_up, down);
 }
 
 #else

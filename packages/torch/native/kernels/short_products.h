@@ -1,7 +1,9 @@
-// Products of bfloat16 matrices on the processor's matrix units (AMX) for training: operands are brought into the units' order
-// here, in passes as wide as memory allows, and the products run on libtorch's own micro-kernels with float32 sums.
+// Products on the processor's matrix units (AMX) for training; sums are float32. Two kinds of numbers:
+// - bfloat16, with weights that are kept in float32 and rounded on their way into the units' order;
+// - float32 as the sum of two bfloat16, the number rounded and what that left: a · b is then a₁ b₁ + a₂ b₁ + a₁ b₂, and what is
+//   left out is of the size of 2⁻¹⁶ (Henry, Tang, Heinecke 2019, arXiv 1904.06376).
 //
-// The units take the second operand in pairs of its rows, [depth / 2][columns][2].
+// The units take the second operand in pairs of its rows, [depth / 2][columns][2]; here 32 columns of it at a time.
 #pragma once
 
 #include <ATen/native/CPUBlas.h>
@@ -13,25 +15,15 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "line_vector.h"
 #include "packed_columns.h"
 #include "team.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__)
-#include <immintrin.h>
-#define DUNWU_MATRIX_UNITS 1
-#else
-#define DUNWU_MATRIX_UNITS 0
-#endif
-
 namespace dunwu {
-
-/// Whether products of bfloat16 are worth being made here.
-inline bool has_short_products() {
-  return DUNWU_MATRIX_UNITS && has_matrix_units();
-}
 
 using Short = c10::BFloat16;
 
@@ -86,48 +78,36 @@ class ShortBuffer {
   Short* memory;
 };
 
-#if DUNWU_MATRIX_UNITS
+#if DUNWU_TILES
+
+/// Bfloat16 numbers that one number becomes: of float32 two.
+template <typename T>
+constexpr int kParts = std::is_same_v<T, Short> ? 1 : 2;
 
 inline __m256i short_16(const float* from) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(from))); }
 inline __m256i short_16(const Short* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
 
-inline __m512i pair_lanes(bool second) {
-  alignas(64) uint16_t lanes[32];
-  for (int i = 0; i < 16; ++i) {
-    lanes[2 * i] = static_cast<uint16_t>(i + (second ? 16 : 0));
-    lanes[2 * i + 1] = static_cast<uint16_t>(lanes[2 * i] + 32);
-  }
-  return _mm512_load_si512(lanes);
-}
-
-/// `count` numbers of `from`, the rest zeros.
-template <typename T>
-inline __m256i short_16(const T* from, int64_t count) {
-  if (count >= 16) return short_16(from);
-  alignas(64) T some[16] = {};
-  std::copy(from, from + std::max<int64_t>(count, 0), some);
-  return short_16(some);
-}
-
-/// Pairs begin..end of the rows of x [depth, columns] → [depth / 2][columns][2]; rows beyond depth are zeros.
-template <typename T>
-void pack_row_pairs(const T* x, int64_t stride, int64_t begin, int64_t end, int64_t depth, int64_t columns, Short* packed) {
-  const __m512i lanes = pair_lanes(false);
-  for (int64_t pair = begin; pair < end; ++pair) {
-    const T *even = 2 * pair < depth ? x + 2 * pair * stride : nullptr, *odd = 2 * pair + 1 < depth ? even + stride : nullptr;
-    Short* to = packed + 2 * pair * columns;
-    int64_t n = 0;
-    for (; n < columns; n += 16) {
-      const int64_t left = columns - n;
-      const __m512i a = even != nullptr ? _mm512_castsi256_si512(short_16(even + n, left)) : _mm512_setzero_si512();
-      const __m512i b = odd != nullptr ? _mm512_castsi256_si512(short_16(odd + n, left)) : _mm512_setzero_si512();
-      const __m512i both = _mm512_permutex2var_epi16(a, lanes, b);
-      if (left >= 16)
-        _mm512_storeu_si512(to + 2 * n, both);
-      else
-        _mm512_mask_storeu_epi32(to + 2 * n, static_cast<__mmask16>((1u << left) - 1), both);
+/// The first `count` of 16 numbers, the rest zeros, in parts. None when `from` is null.
+template <int PARTS, typename S>
+inline void read_16(const S* from, int64_t count, __m256i* parts) {
+  const auto mask = static_cast<__mmask16>(from == nullptr || count <= 0 ? 0 : count >= 16 ? 0xffff : (1u << count) - 1);
+  if constexpr (std::is_same_v<S, Short>) {
+    static_assert(PARTS == 1);
+    parts[0] = _mm256_maskz_loadu_epi16(mask, from);
+  } else {
+    const __m512 value = _mm512_maskz_loadu_ps(mask, from);
+    parts[0] = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
+    if constexpr (PARTS == 2) {
+      const __m512 rounded = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(parts[0]), 16));
+      parts[1] = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_sub_ps(value, rounded)));
     }
   }
+}
+
+inline __m512i pair_lanes() {
+  alignas(64) uint16_t lanes[32];
+  for (int i = 0; i < 32; ++i) lanes[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
+  return _mm512_load_si512(lanes);
 }
 
 /// 16 × 16 numbers of 32 bits, rows and columns exchanged.
@@ -157,45 +137,87 @@ inline void transpose_16(__m512i* r) {
   }
 }
 
-/// Rows begin..end of w [columns, depth] as the second operand of x · wᵀ: [depth / 2][columns][2]. depth even.
+constexpr int64_t kPanel = 32;
+
+/// A second operand [depth, columns] in pairs of rows: panels of `panel` columns, each [pairs][panel][2]; the parts one after another.
+/// Columns and depth are filled up with zeros to `width` and 2 · `pairs`.
+struct Pairs {
+  Short* memory;
+  int64_t width, panel, pairs;
+
+  Pairs(Short* memory, int64_t width, int64_t panel, int64_t pairs) : memory(memory), width(width), panel(panel), pairs(pairs) {}
+  /// In panels of 32.
+  Pairs(Short* memory, int64_t depth, int64_t columns) : Pairs(memory, padded(columns, kPanel), kPanel, padded(depth, kTileDepth) / 2) {}
+
+  Short* at(int part, int64_t pair, int64_t column) const { return memory + 2 * (part * pairs * width + column / panel * pairs * panel + pair * panel + column % panel); }
+};
+
+/// Numbers that an operand in panels takes.
 template <typename T>
-void pack_column_pairs(const T* w, int64_t stride, int64_t begin, int64_t end, int64_t depth, int64_t columns, Short* packed) {
-  for (int64_t n = begin; n < end; n += 16) {
-    const int64_t rows = std::min<int64_t>(16, end - n);
-    for (int64_t k = 0; k < depth; k += 32) {
-      const int64_t left = depth - k;
-      __m512i r[16];
-      for (int64_t i = 0; i < 16; ++i) {
-        if (i >= rows) {
-          r[i] = _mm512_setzero_si512();
-          continue;
-        }
-        const T* from = w + (n + i) * stride + k;
-        r[i] = _mm512_inserti64x4(_mm512_castsi256_si512(short_16(from, left)), short_16(from + 16, left - 16), 1);
-      }
-      transpose_16(r);
-      const auto mask = static_cast<__mmask16>((1u << rows) - 1);
-      for (int64_t i = 0; i < std::min<int64_t>(16, left / 2); ++i) _mm512_mask_storeu_epi32(packed + (k / 2 + i) * 2 * columns + 2 * n, mask, r[i]);
+constexpr int64_t pairs_size(int64_t depth, int64_t columns) {
+  return kParts<T> * padded(depth, kTileDepth) * padded(columns, kPanel);
+}
+
+/// Pairs begin..end of the rows of x [depth, columns].
+template <int PARTS, typename S>
+void pack_row_pairs(const S* x, int64_t stride, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Pairs& to) {
+  const __m512i lanes = pair_lanes();
+  for (int64_t pair = begin; pair < end; ++pair) {
+    const S *even = 2 * pair < depth ? x + 2 * pair * stride : nullptr, *odd = 2 * pair + 1 < depth ? x + (2 * pair + 1) * stride : nullptr;
+    for (int64_t n = 0; n < to.width; n += 16) {
+      __m256i a[PARTS], b[PARTS];
+      read_16<PARTS>(even == nullptr ? nullptr : even + n, columns - n, a);
+      read_16<PARTS>(odd == nullptr ? nullptr : odd + n, columns - n, b);
+      const auto mask = static_cast<__mmask16>(to.width - n >= 16 ? 0xffff : (1u << (to.width - n)) - 1);
+      for (int part = 0; part < PARTS; ++part)
+        _mm512_mask_storeu_epi32(to.at(part, pair, n), mask, _mm512_permutex2var_epi16(_mm512_castsi256_si512(a[part]), lanes, _mm512_castsi256_si512(b[part])));
     }
   }
 }
 
-/// Columns begin..end of x [depth, ...] as rows: to[column − begin][k], `stride` numbers apart; beyond depth zeros up to it.
-inline void transpose_columns(const Short* x, int64_t x_stride, int64_t depth, int64_t begin, int64_t end, Short* to, int64_t stride) {
+/// Rows begin..end of w [columns, depth] as the second operand of x · wᵀ. begin in steps of 16.
+template <int PARTS, typename S>
+void pack_column_pairs(const S* w, int64_t stride, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Pairs& to) {
+  for (int64_t n = begin; n < end; n += 16) {
+    const auto mask = static_cast<__mmask16>(to.width - n >= 16 ? 0xffff : (1u << (to.width - n)) - 1);
+    for (int64_t k = 0; k < 2 * to.pairs; k += 32) {
+      __m512i r[PARTS][16];
+      for (int64_t i = 0; i < 16; ++i) {
+        const S* from = n + i < columns ? w + (n + i) * stride + k : nullptr;
+        __m256i low[PARTS], high[PARTS];
+        read_16<PARTS>(from, depth - k, low);
+        read_16<PARTS>(from == nullptr ? nullptr : from + 16, depth - k - 16, high);
+        for (int part = 0; part < PARTS; ++part) r[part][i] = _mm512_inserti64x4(_mm512_castsi256_si512(low[part]), high[part], 1);
+      }
+      for (int part = 0; part < PARTS; ++part) {
+        transpose_16(r[part]);
+        for (int64_t i = 0; i < std::min<int64_t>(16, to.pairs - k / 2); ++i) _mm512_mask_storeu_epi32(to.at(part, k / 2 + i, n), mask, r[part][i]);
+      }
+    }
+  }
+}
+
+/// Columns begin..end of x [depth, ...] as rows: to[part][column − begin][k], `stride` numbers apart, `apart` from part to part; beyond
+/// depth zeros up to the stride.
+template <int PARTS, typename S>
+void transpose_columns(const S* x, int64_t x_stride, int64_t depth, int64_t begin, int64_t end, Short* to, int64_t stride, int64_t apart = 0) {
   // 32 rows by 16 columns: pairs of rows are interleaved into 32-bit numbers, which are then transposed as such.
-  const __m512i lanes = pair_lanes(false);
+  const __m512i lanes = pair_lanes();
   for (int64_t k = 0; k < stride; k += 32) {
     for (int64_t n = begin; n < end; n += 16) {
       const int64_t columns = std::min<int64_t>(16, end - n);
-      __m512i r[16];
+      __m512i r[PARTS][16];
       for (int64_t i = 0; i < 16; ++i) {
         const int64_t even = k + 2 * i, odd = even + 1;
-        const __m512i a = even < depth ? _mm512_castsi256_si512(short_16(x + even * x_stride + n, columns)) : _mm512_setzero_si512();
-        const __m512i b = odd < depth ? _mm512_castsi256_si512(short_16(x + odd * x_stride + n, columns)) : _mm512_setzero_si512();
-        r[i] = _mm512_permutex2var_epi16(a, lanes, b);
+        __m256i a[PARTS], b[PARTS];
+        read_16<PARTS>(even < depth ? x + even * x_stride + n : nullptr, columns, a);
+        read_16<PARTS>(odd < depth ? x + odd * x_stride + n : nullptr, columns, b);
+        for (int part = 0; part < PARTS; ++part) r[part][i] = _mm512_permutex2var_epi16(_mm512_castsi256_si512(a[part]), lanes, _mm512_castsi256_si512(b[part]));
       }
-      transpose_16(r);
-      for (int64_t i = 0; i < columns; ++i) _mm512_storeu_si512(to + (n - begin + i) * stride + k, r[i]);
+      for (int part = 0; part < PARTS; ++part) {
+        transpose_16(r[part]);
+        for (int64_t i = 0; i < columns; ++i) _mm512_storeu_si512(to + part * apart + (n - begin + i) * stride + k, r[part][i]);
+      }
     }
   }
 }
@@ -209,57 +231,140 @@ inline void shorten(const float* from, int64_t rows, int64_t columns, Short* to,
   }
 }
 
-/// Rows of a block of a product.
-constexpr int64_t kShortRows = 128;
-/// libtorch makes a kernel for every shape and keeps it. How many tokens an expert has changes from step to step: shapes are rounded
-/// up to these, so that few are made.
-constexpr int64_t kShortStep = 32;
+/// 32 rows, one after another `stride` numbers apart; `apart` from part to part.
+struct TileRows {
+  const Short* memory;
+  int64_t stride, apart;
+};
 
-constexpr int64_t short_padded(int64_t count) { return (count + kShortStep - 1) / kShortStep * kShortStep; }
-/// Columns of a block: a block of float32 sums stays in the second cache.
-constexpr int64_t kShortColumns = 512;
-
-/// Rows begin..end of y = x · B, rounded to bfloat16. x [available, depth], a row after the other; `packed` is B [depth, columns] in
-/// pairs.
-inline void multiply_short(const Short* x, int64_t available, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Short* packed, Short* y, int64_t y_stride, float* room) {
-  std::vector<Short> tail;
-  for (int64_t m = begin; m < end; m += kShortRows) {
-    const int64_t rows = std::min(kShortRows, end - m), whole = short_padded(rows);
-    const Short* from = x + m * depth;
-    if (m + whole > available) {
-      // Rows beyond the last are computed too, of zeros, and left out.
-      tail.assign(whole * depth, Short(0.0f));
-      std::copy(from, from + rows * depth, tail.begin());
-      from = tail.data();
+/// c [32, 32] (+)= a · b over depth numbers: a 32 rows, b a panel from its `pair`th pair on. After `open_tiles`.
+template <int PARTS>
+inline void tile_product(const TileRows& a, const Pairs& pairs, int64_t pair, int64_t column, int64_t depth, float* c, int64_t c_stride, bool add) {
+  const int64_t a_row = a.stride * 2, below = 16 * a.stride, c_row = c_stride * 4;
+  if (add) {
+    _tile_loadd(0, c, c_row);
+    _tile_loadd(1, c + 16, c_row);
+    _tile_loadd(2, c + 16 * c_stride, c_row);
+    _tile_loadd(3, c + 16 * c_stride + 16, c_row);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64_t k = 0; k < depth; k += kTileDepth) {
+    const Short *left = a.memory + k, *right = pairs.at(0, pair + k / 2, column);
+    _tile_loadd(4, left, a_row);
+    _tile_loadd(6, right, 4 * kPanel);
+    _tile_loadd(7, right + 32, 4 * kPanel);
+    _tile_loadd(5, left + below, a_row);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (PARTS == 2) {
+      // What rounding left of b, while a is there; then what it left of a.
+      const Short* rest = pairs.at(1, pair + k / 2, column);
+      _tile_loadd(6, rest, 4 * kPanel);
+      _tile_loadd(7, rest + 32, 4 * kPanel);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+      _tile_loadd(4, left + a.apart, a_row);
+      _tile_loadd(6, right, 4 * kPanel);
+      _tile_loadd(7, right + 32, 4 * kPanel);
+      _tile_loadd(5, left + a.apart + below, a_row);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
     }
-    for (int64_t n = 0; n < columns; n += kShortColumns) {
-      const int64_t some = std::min(kShortColumns, columns - n);
-      at::native::cpublas::brgemm(whole, some, depth, depth, columns, some, false, from, packed + 2 * n, room, true);
-      shorten(room, rows, some, y + m * y_stride + n, y_stride);
+  }
+  _tile_stored(0, c, c_row);
+  _tile_stored(1, c + 16, c_row);
+  _tile_stored(2, c + 16 * c_stride, c_row);
+  _tile_stored(3, c + 16 * c_stride + 16, c_row);
+}
+
+/// The first rows and columns of sums [32, 32], rounded where the result is.
+inline void give_sums(const float* sums, int64_t rows, int64_t columns, float* to, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i) std::copy(sums + i * 32, sums + i * 32 + columns, to + i * stride);
+}
+inline void give_sums(const float* sums, int64_t rows, int64_t columns, Short* to, int64_t stride) {
+  const auto some = [](int64_t count) { return static_cast<__mmask16>(count <= 0 ? 0 : count >= 16 ? 0xffff : (1u << count) - 1); };
+  for (int64_t i = 0; i < rows; ++i) {
+    _mm256_mask_storeu_epi16(to + i * stride, some(columns), short_16(sums + i * 32));
+    _mm256_mask_storeu_epi16(to + i * stride + 16, some(columns - 16), short_16(sums + i * 32 + 16));
+  }
+}
+
+/// Rows of a block of a product, and the depth that is taken at a time: a panel of that depth stays in the first cache for all rows.
+constexpr int64_t kBlockRows = 128, kBlockDepth = 256;
+
+/// Rows begin..end of y = x · B. x [.., depth] and y [.., columns], a row after the other; B in panels.
+template <typename T, typename Out>
+void multiply_panels(const T* x, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Pairs& panels, Out* y) {
+  constexpr int kCount = kParts<T>;
+  const int64_t whole = 2 * panels.pairs, apart = kBlockRows * whole;
+  LineVector<Short> room;
+  alignas(64) float sums[kBlockRows * kPanel];
+  for (int64_t m = begin; m < end; m += kBlockRows) {
+    const int64_t rows = std::min(kBlockRows, end - m);
+    TileRows a{reinterpret_cast<const Short*>(x + m * depth), depth, 0};
+    // Rows of float32 are taken apart; others are read where they are, but for tiles that reach beyond the rows' end or the last row.
+    if (kCount == 2 || depth != whole || rows % 32 != 0) {
+      room.resize(kCount * apart);
+      for (int64_t i = 0; i < padded(rows, 32); ++i) {
+        for (int64_t k = 0; k < whole; k += 16) {
+          __m256i parts[kCount];
+          read_16<kCount>(i < rows ? x + (m + i) * depth + k : nullptr, depth - k, parts);
+          for (int part = 0; part < kCount; ++part) _mm256_storeu_si256(reinterpret_cast<__m256i*>(room.data() + part * apart + i * whole + k), parts[part]);
+        }
+      }
+      a = {room.data(), whole, apart};
+    }
+    for (int64_t n = 0; n < columns; n += kPanel) {
+      for (int64_t k = 0; k < whole; k += kBlockDepth)
+        for (int64_t i = 0; i < rows; i += 32)
+          tile_product<kCount>({a.memory + i * a.stride + k, a.stride, a.apart}, panels, k / 2, n, std::min(kBlockDepth, whole - k), sums + i * kPanel, kPanel, k > 0);
+      for (int64_t i = 0; i < rows; i += 32) give_sums(sums + i * kPanel, std::min<int64_t>(32, rows - i), std::min(kPanel, columns - n), y + (m + i) * columns + n, columns);
     }
   }
 }
 
-/// Tokens whose share of a weight's gradient is computed at a time.
-constexpr int64_t kGradientTokens = 512;
-
-/// Rows begin..end of dw = dyᵀ · x over all tokens, float32, in order. `pairs` is x [short_padded(tokens), inputs] in pairs of rows.
-inline void weight_gradient(const Short* dy, int64_t dy_stride, int64_t tokens, int64_t begin, int64_t end, const Short* pairs, int64_t inputs, float* dw, Short* room) {
+/// Rows begin..end of dw = dyᵀ · x over all tokens, in order; `add`: onto what is there. dy [tokens, outputs]; x [tokens, inputs] in panels.
+template <typename T>
+void weight_gradient(const T* dy, int64_t outputs, int64_t tokens, int64_t begin, int64_t end, const Pairs& x, int64_t inputs, float* dw, bool add) {
+  constexpr int kCount = kParts<T>;
   if (tokens == 0) {
-    std::fill(dw + begin * inputs, dw + end * inputs, 0.0f);
+    if (!add) std::fill(dw + begin * inputs, dw + end * inputs, 0.0f);
     return;
   }
-  for (int64_t n = begin; n < end; n += kShortRows) {
-    const int64_t rows = std::min(kShortRows, end - n);
-    for (int64_t t = 0; t < tokens; t += kGradientTokens) {
-      const int64_t depth = std::min(kGradientTokens, tokens - t), whole = short_padded(depth);
-      transpose_columns(dy + t * dy_stride, dy_stride, depth, n, n + rows, room, whole);
-      at::native::cpublas::brgemm(rows, inputs, whole, whole, inputs, inputs, t > 0, room, pairs + t * inputs, dw + n * inputs, true);
+  LineVector<Short> room(kCount * kBlockRows * kBlockDepth, Short(0.0f));
+  alignas(64) float sums[32 * kPanel];
+  for (int64_t n = begin; n < end; n += kBlockRows) {
+    const int64_t rows = std::min(kBlockRows, end - n);
+    for (int64_t t = 0; t < tokens; t += kBlockDepth) {
+      const int64_t depth = std::min(kBlockDepth, tokens - t), whole = padded(depth, kTileDepth), apart = kBlockRows * whole;
+      transpose_columns<kCount>(dy + t * outputs, outputs, depth, n, n + rows, room.data(), whole, apart);
+      for (int64_t k = 0; k < inputs; k += kPanel) {
+        for (int64_t i = 0; i < rows; i += 32) {
+          const TileRows some{room.data() + i * whole, whole, apart};
+          float* to = dw + (n + i) * inputs + k;
+          const int64_t height = std::min<int64_t>(32, rows - i), width = std::min(kPanel, inputs - k);
+          if (height == 32 && width == kPanel) {
+            tile_product<kCount>(some, x, t / 2, k, whole, to, inputs, add || t > 0);
+            continue;
+          }
+          for (int64_t j = 0; j < height; ++j) std::copy(to + j * inputs, to + j * inputs + width, sums + j * kPanel);
+          tile_product<kCount>(some, x, t / 2, k, whole, sums, kPanel, add || t > 0);
+          give_sums(sums, height, width, to, inputs);
+        }
+      }
     }
   }
 }
-
-constexpr int64_t kGradientRoom = kShortRows * kGradientTokens;
 
 #endif
 

@@ -8,15 +8,26 @@
 
 #include "checks.h"
 #include "math.h"
+#include "products.h"
 
 namespace dunwu {
 namespace {
 
+/// Whether the products of the head are made on matrix units, from the weight as it is kept: its logits are sums in float32 then.
+bool takes(const at::Tensor& hidden, const at::Tensor& weight) { return on_matrix_units(hidden) && weight.scalar_type() == at::kFloat; }
+
+/// The weight as the products of all chunks take it.
+at::Tensor head(const at::Tensor& hidden, const at::Tensor& weight) { return takes(hidden, weight) ? weight.contiguous() : weight.to(hidden.scalar_type()); }
+
 /// Logits of one chunk in float32 (float64 for float64): [rows, vocabulary], divided by the temperature.
 at::Tensor chunk_logits(const at::Tensor& hidden, const at::Tensor& weight, double inverse_temperature) {
-  // The weight is of hidden's type here: callers round it once for all chunks.
-  at::Tensor logits = at::mm(hidden, weight.t());
-  if (logits.scalar_type() != at::kDouble) logits = logits.to(at::kFloat);
+  at::Tensor logits;
+  if (takes(hidden, weight)) {
+    logits = product_forward(hidden, weight, at::kFloat);
+  } else {
+    logits = at::mm(hidden, weight.t());
+    if (logits.scalar_type() != at::kDouble) logits = logits.to(at::kFloat);
+  }
   if (inverse_temperature != 1.0) logits.mul_(inverse_temperature);
   return logits;
 }
@@ -76,25 +87,32 @@ void gradient_rows(at::Tensor& logits, const at::Tensor& targets, const at::Tens
   });
 }
 
-/// into += a · b; a sum over chunks in a long type is not rounded to the products' short one.
-void add_product(at::Tensor& into, const at::Tensor& a, const at::Tensor& b) {
-  if (into.scalar_type() == a.scalar_type())
-    into.addmm_(a, b);
+/// What a chunk's logits' gradient gives: that of its hidden states, and its part of the weight's. Sums over chunks in a long type are not
+/// rounded to the products' short one.
+void chunk_gradients(const at::Tensor& d_logits, const at::Tensor& hidden, const at::Tensor& weight, at::Tensor d_hidden, at::Tensor& d_weight) {
+  if (takes(hidden, weight)) {
+    d_hidden.copy_(product_input_gradient(d_logits, weight));
+    product_weight_gradient(d_logits, hidden, d_weight, true);
+    return;
+  }
+  at::mm_out(d_hidden, d_logits, weight);
+  if (d_weight.scalar_type() == d_logits.scalar_type())
+    d_weight.addmm_(d_logits.t(), hidden);
   else
-    into.add_(at::mm(a, b));
+    d_weight.add_(at::mm(d_logits.t(), hidden));
 }
 
 struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                                                 const at::Tensor& targets, double temperature, int64_t chunk) {
     const int64_t rows = hidden.size(0);
-    const at::Tensor rounded = weight.to(hidden.scalar_type());
+    const at::Tensor own = head(hidden, weight);
     const auto type = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     at::Tensor logprobs = at::empty({rows}, hidden.options().dtype(type));
     at::Tensor entropies = at::empty({rows}, hidden.options().dtype(type));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
-      const at::Tensor logits = chunk_logits(hidden.narrow(0, begin, count), rounded, 1.0 / temperature);
+      const at::Tensor logits = chunk_logits(hidden.narrow(0, begin, count), own, 1.0 / temperature);
       read_rows(logits, targets.narrow(0, begin, count), logprobs.narrow(0, begin, count), entropies.narrow(0, begin, count));
     }
     context->save_for_backward({hidden, weight, targets});
@@ -112,18 +130,16 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
     const int64_t chunk = context->saved_data["chunk"].toInt();
     const int64_t rows = hidden.size(0);
     const at::Tensor gradients = grads[0].contiguous();
-    const at::Tensor rounded = weight.to(hidden.scalar_type());
+    const at::Tensor own = head(hidden, weight);
     at::Tensor d_hidden = at::empty_like(hidden);
     at::Tensor d_weight = at::zeros_like(weight);
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
-      at::Tensor logits = chunk_logits(h, rounded, inverse_temperature);
+      at::Tensor logits = chunk_logits(h, own, inverse_temperature);
       gradient_rows(logits, targets.narrow(0, begin, count), gradients.narrow(0, begin, count), inverse_temperature);
       const at::Tensor d_logits = logits.to(hidden.scalar_type());
-      at::Tensor into = d_hidden.narrow(0, begin, count);
-      at::mm_out(into, d_logits, rounded);
-      add_product(d_weight, d_logits.t(), h);
+      chunk_gradients(d_logits, h, own, d_hidden.narrow(0, begin, count), d_weight);
     }
     return {d_hidden, d_weight, at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -149,13 +165,13 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& hidden, const at::Tensor& weight,
                             const at::Tensor& reference_hidden, const at::Tensor& reference_weight, double temperature, int64_t chunk) {
     const int64_t rows = hidden.size(0);
-    const at::Tensor rounded = weight.to(hidden.scalar_type()), reference_rounded = reference_weight.to(reference_hidden.scalar_type());
+    const at::Tensor own = head(hidden, weight), reference_own = head(reference_hidden, reference_weight);
     const auto type = hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     at::Tensor divergence = at::empty({rows}, hidden.options().dtype(type));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
-      const at::Tensor log_p = at::log_softmax(chunk_logits(hidden.narrow(0, begin, count), rounded, 1.0 / temperature), -1);
-      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_rounded, 1.0 / temperature), -1);
+      const at::Tensor log_p = at::log_softmax(chunk_logits(hidden.narrow(0, begin, count), own, 1.0 / temperature), -1);
+      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_own, 1.0 / temperature), -1);
       divergence.narrow(0, begin, count).copy_((log_p.exp() * (log_p - log_q)).sum(1));
     }
     context->save_for_backward({hidden, weight, reference_hidden, reference_weight, divergence});
@@ -171,20 +187,18 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
     const double inverse_temperature = 1.0 / context->saved_data["temperature"].toDouble();
     const int64_t chunk = context->saved_data["chunk"].toInt();
     const int64_t rows = hidden.size(0);
-    const at::Tensor rounded = weight.to(hidden.scalar_type()), reference_rounded = reference_weight.to(reference_hidden.scalar_type());
+    const at::Tensor own = head(hidden, weight), reference_own = head(reference_hidden, reference_weight);
     at::Tensor d_hidden = at::empty_like(hidden);
     at::Tensor d_weight = at::zeros_like(weight);
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
-      const at::Tensor log_p = at::log_softmax(chunk_logits(h, rounded, inverse_temperature), -1);
-      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_rounded, inverse_temperature), -1);
+      const at::Tensor log_p = at::log_softmax(chunk_logits(h, own, inverse_temperature), -1);
+      const at::Tensor log_q = at::log_softmax(chunk_logits(reference_hidden.narrow(0, begin, count), reference_own, inverse_temperature), -1);
       // d KL / d z_j = p_j (log p_j − log q_j − KL)
       const at::Tensor inner = log_p - log_q - divergence.narrow(0, begin, count).unsqueeze(1);
       const at::Tensor d_logits = (log_p.exp() * inner * (grads[0].narrow(0, begin, count) * inverse_temperature).unsqueeze(1)).to(hidden.scalar_type());
-      at::Tensor into = d_hidden.narrow(0, begin, count);
-      at::mm_out(into, d_logits, rounded);
-      add_product(d_weight, d_logits.t(), h);
+      chunk_gradients(d_logits, h, own, d_hidden.narrow(0, begin, count), d_weight);
     }
     return {d_hidden, d_weight, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }

@@ -1,0 +1,105 @@
+#include "products.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include "short_products.h"
+
+namespace dunwu {
+
+#if DUNWU_TILES
+
+namespace {
+
+/// Calls `body` with a number of the tensor's type.
+template <typename Body>
+void with_number(const at::Tensor& tensor, const Body& body) {
+  if (tensor.scalar_type() == at::kBFloat16)
+    body(Short());
+  else
+    body(float());
+}
+
+}  // namespace
+
+bool on_matrix_units(const at::Tensor& x) {
+  if (!x.is_cpu() || !has_tiles()) return false;
+  const bool high = at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGH;
+  return x.scalar_type() == at::kBFloat16 || (x.scalar_type() == at::kFloat && high);
+}
+
+at::Tensor product_forward(const at::Tensor& x, const at::Tensor& w, at::ScalarType type) {
+  const int64_t tokens = x.size(0), inputs = x.size(1), outputs = w.size(0);
+  const at::Tensor y = at::empty({tokens, outputs}, x.options().dtype(type));
+  const float* from = w.const_data_ptr<float>();
+  with_number(x, [&](auto number) {
+    using T = decltype(number);
+    const ShortBuffer packed(pairs_size<T>(inputs, outputs));
+    const Pairs panels(packed.memory, inputs, outputs);
+    with_number(y, [&](auto result) {
+      using Out = decltype(result);
+      together(at::get_num_threads(), [&](const Team& team) {
+        const auto [first, last] = team.share(panels.width, kPanel);
+        pack_column_pairs<kParts<T>>(from, inputs, first, last, inputs, outputs, panels);
+        team.meet();
+        const auto [begin, end] = team.share(tokens, 32);
+        open_tiles();
+        multiply_panels(x.const_data_ptr<T>(), begin, end, inputs, outputs, panels, y.data_ptr<Out>());
+        close_tiles();
+      });
+    });
+  });
+  return y;
+}
+
+at::Tensor product_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
+  const int64_t tokens = dy.size(0), outputs = dy.size(1), inputs = w.size(1);
+  const at::Tensor dx = at::empty({tokens, inputs}, dy.options());
+  const float* from = w.const_data_ptr<float>();
+  with_number(dy, [&](auto number) {
+    using T = decltype(number);
+    const ShortBuffer packed(pairs_size<T>(outputs, inputs));
+    const Pairs panels(packed.memory, outputs, inputs);
+    together(at::get_num_threads(), [&](const Team& team) {
+      const auto [first, last] = team.share(panels.pairs);
+      pack_row_pairs<kParts<T>>(from, inputs, first, last, outputs, inputs, panels);
+      team.meet();
+      const auto [begin, end] = team.share(tokens, 32);
+      open_tiles();
+      multiply_panels(dy.const_data_ptr<T>(), begin, end, outputs, inputs, panels, dx.data_ptr<T>());
+      close_tiles();
+    });
+  });
+  return dx;
+}
+
+void product_weight_gradient(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& dw, bool add) {
+  const int64_t tokens = dy.size(0), outputs = dy.size(1), inputs = x.size(1);
+  float* to = dw.data_ptr<float>();
+  with_number(dy, [&](auto number) {
+    using T = decltype(number);
+    const ShortBuffer packed(pairs_size<T>(tokens, inputs));
+    const Pairs panels(packed.memory, tokens, inputs);
+    together(at::get_num_threads(), [&](const Team& team) {
+      const auto [first, last] = team.share(panels.pairs);
+      pack_row_pairs<kParts<T>>(x.const_data_ptr<T>(), inputs, first, last, tokens, inputs, panels);
+      team.meet();
+      const auto [begin, end] = team.share(outputs, 32);
+      open_tiles();
+      weight_gradient(dy.const_data_ptr<T>(), outputs, tokens, begin, end, panels, inputs, to, add);
+      close_tiles();
+    });
+  });
+}
+
+#else
+
+bool on_matrix_units(const at::Tensor&) { return false; }
+at::Tensor product_forward(const at::Tensor&, const at::Tensor&, at::ScalarType) { TORCH_CHECK(false, "this processor has no matrix units"); }
+at::Tensor product_input_gradient(const at::Tensor&, const at::Tensor&) { TORCH_CHECK(false, "this processor has no matrix units"); }
+void product_weight_gradient(const at::Tensor&, const at::Tensor&, const at::Tensor&, bool) { TORCH_CHECK(false, "this processor has no matrix units"); }
+
+#endif
+
+}  // namespace dunwu
