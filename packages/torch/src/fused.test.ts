@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   addRmsNorm,
   addRmsNormReference,
   type DType,
   fusedRmsNorm,
+  getFloat32MatmulPrecision,
   getThreads,
   grad,
   groupedExperts,
@@ -14,6 +15,7 @@ import {
   rmsNormReference,
   rope,
   ropeReference,
+  setFloat32MatmulPrecision,
   setThreads,
   shortLinear,
   shortLinearReference,
@@ -111,6 +113,85 @@ describe('shortLinear', () => {
   it('refuses a weight that does not fit', () => {
     expect(() => shortLinear(randn([2, 3]).to('bfloat16'), randn([4, 5]))).toThrow(
       'short_linear: x must be [..., inputs]',
+    );
+  });
+});
+
+describe("float32 products under 'high'", () => {
+  const before = getFloat32MatmulPrecision();
+  beforeEach(() => setFloat32MatmulPrecision('high'));
+  afterEach(() => setFloat32MatmulPrecision(before));
+
+  /** Three bfloat16 products leave about 2⁻¹⁶ of each factor out; one alone, or two, would leave 2⁻⁹ and 2⁻⁸. */
+  const HIGH = 1.2e-5;
+
+  /** Values and gradients against the reference in float64. */
+  function compareHigh(inputs: Tensor[], fused: (...x: Tensor[]) => Tensor, reference: (...x: Tensor[]) => Tensor) {
+    const low = inputs.map((x) => x.detach().clone());
+    const exact = inputs.map((x) => x.to('float64').detach());
+    for (const x of [...low, ...exact]) x.requiresGrad = true;
+    const a = fused(...low);
+    const b = reference(...exact);
+    expect(a.dtype).toBe('float32');
+    expect(error(a, b)).toBeLessThan(HIGH);
+    const direction = randn(b.shape, { dtype: 'float64' });
+    const da = grad([a], low, { gradients: [direction.to('float32')] });
+    const db = grad([b], exact, { gradients: [direction] });
+    da.forEach((one, i) => {
+      expect(one?.dtype).toBe('float32');
+      expect(error(one as Tensor, db[i] as Tensor)).toBeLessThan(HIGH);
+    });
+  }
+
+  it.each([
+    [1, 32, 32],
+    [70, 96, 80],
+    [33, 31, 17],
+    [300, 300, 40],
+  ])('a linear layer of %i tokens, %i → %i', (tokens, inputs, outputs) => {
+    manualSeed(3);
+    compareHigh(
+      [randn([tokens, inputs]), randn([outputs, inputs]), randn([outputs])],
+      (x, weight, bias) => shortLinear(x, weight, bias),
+      (x, weight, bias) => x.linear(weight, bias ?? null),
+    );
+  });
+
+  it('of numbers that bfloat16 holds it is exact', () => {
+    const x = tensor([1, -2, 0.5, 3], { shape: [2, 2] });
+    const weight = tensor([2, 1, -1, 4], { shape: [2, 2] });
+    expect(shortLinear(x, weight).numbers()).toEqual([0, -9, 4, 11.5]);
+  });
+
+  it('experts, one of them without tokens', () => {
+    manualSeed(4);
+    const [tokens, hidden, inner, topK] = [37, 48, 24, 2];
+    const indices = tensor(
+      BigInt64Array.from({ length: tokens * topK }, (_, i) => BigInt([0, 2, 3, 2][i % 4] as number)),
+      {
+        shape: [tokens, topK],
+      },
+    );
+    compareHigh(
+      [randn([tokens, hidden]), randn([tokens, topK]), randn([4, 2 * inner, hidden]), randn([4, hidden, inner])],
+      (x, weights, gateUp, down) => groupedExperts(x, indices, weights, gateUp, down),
+      (x, weights, gateUp, down) => groupedExpertsReference(x, indices, weights, gateUp, down),
+    );
+  });
+
+  it('log-probabilities of tokens, and the exact divergence', () => {
+    manualSeed(5);
+    const targets = randint(0, 50, [21], { dtype: 'int64' });
+    compareHigh(
+      [randn([21, 64]), randn([50, 64]).mul(0.1)],
+      (hidden, weight) => tokenLogprobs(hidden, weight, targets, { chunk: 8 })[0],
+      (hidden, weight) => tokenLogprobsReference(hidden, weight, targets)[0],
+    );
+    const [other, head] = [randn([21, 64]), randn([50, 64]).mul(0.1)];
+    compareHigh(
+      [randn([21, 64]), randn([50, 64]).mul(0.1)],
+      (hidden, weight) => tokenKl(hidden, weight, other, head, { chunk: 8 }),
+      (hidden, weight) => tokenKlReference(hidden, weight, other.to('float64'), head.to('float64')),
     );
   });
 });

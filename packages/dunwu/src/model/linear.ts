@@ -1,4 +1,5 @@
 import { noGrad, scope, shortLinear, type Tensor } from '@dunwu/torch';
+import { productPrecision } from './compute-type.js';
 import type { DecoderParts } from './decoder-parts.js';
 import { copied, filled, normal, type Parameter, parameter } from './parameter.js';
 
@@ -84,7 +85,8 @@ export class Linear {
   forward(x: Tensor): Tensor {
     // In x's type: weights are kept in float32, and rounded where the network computes in a shorter one.
     const weight = this.#weight;
-    const y = weight.dtype === x.dtype ? x.linear(weight, this.bias) : shortLinear(x, weight, this.bias);
+    const plain = weight.dtype === x.dtype && productPrecision() === 'highest';
+    const y = plain ? x.linear(weight, this.bias) : shortLinear(x, weight, this.bias);
     // In place: y is nobody else's yet, and its backward does not look at it.
     for (const { part, a, b, scale } of this.#beside) {
       y.narrow(-1, part.from, part.length).add_(x.linear(a.to(x.dtype)).mul(scale).linear(b.to(x.dtype)));

@@ -1,9 +1,10 @@
 import { getFloat32MatmulPrecision, getThreads, randn, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
+import { productPrecision } from '../model/compute-type.js';
 import { UsageError } from '../util/errors.js';
 import { type ComputeFacts, chooseCompute, cpuQuota, decideCompute, matmulError, matmulRate } from './compute.js';
 
-const laptop: ComputeFacts = { cudaDevices: 0, threads: 8, quota: null, mediumError: 2e-7 };
+const laptop: ComputeFacts = { cudaDevices: 0, threads: 8, quota: null, mediumError: 2e-7, highError: () => 4e-6 };
 
 describe('decideCompute', () => {
   it('takes float32, the fast path and all threads by default', () => {
@@ -21,6 +22,13 @@ describe('decideCompute', () => {
     const choice = decideCompute({}, { ...laptop, mediumError: 2.1e-3 });
     expect(choice.precision).toBe('highest');
     expect(choice.reasons[2]).toContain('error 2.1e-3');
+  });
+
+  it('takes the precision that is asked for, and says what it costs', () => {
+    const high = decideCompute({ float32_matmul_precision: 'high' }, laptop);
+    expect(high.precision).toBe('high');
+    expect(high.reasons[2]).toContain("'high', asked for): their error here is 4.0e-6");
+    expect(decideCompute({ float32_matmul_precision: 'highest' }, laptop).precision).toBe('highest');
   });
 
   it('keeps to a container quota, rounded up, unless threads are asked for', () => {
@@ -60,6 +68,14 @@ describe('chooseCompute', () => {
     expect(chooseCompute({ threads: 1 }).threads).toBe(1);
     expect(getThreads()).toBe(1);
     expect(chooseCompute().threads).toBe(all.threads);
+  });
+
+  it("'high' is a matter of layers: gone when it is not asked for", () => {
+    chooseCompute({ float32_matmul_precision: 'high' });
+    expect([getFloat32MatmulPrecision(), productPrecision()]).toEqual(['high', 'high']);
+    expect(matmulError('high')).toBeLessThan(1e-5);
+    chooseCompute();
+    expect(productPrecision()).toBe('highest');
   });
 
   it('chooses a path of float32 accuracy', () => {

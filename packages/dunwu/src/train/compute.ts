@@ -11,9 +11,10 @@ import {
   scope,
   setFloat32MatmulPrecision,
   setThreads,
+  shortLinear,
   synchronize,
 } from '@dunwu/torch';
-import { setComputeType } from '../model/compute-type.js';
+import { type ProductPrecision, setComputeType, setProductPrecision } from '../model/compute-type.js';
 import { UsageError } from '../util/errors.js';
 
 /** What the recipe or the person asks for. */
@@ -21,6 +22,8 @@ export interface ComputeWish {
   readonly device: 'auto' | 'cpu' | 'cuda';
   readonly dtype: 'auto' | 'float32' | 'bfloat16';
   readonly threads: 'auto' | number;
+  /** Of float32 products in training: 'high' may make three of bfloat16 for one, where the processor has units for them. */
+  readonly float32_matmul_precision: 'auto' | ProductPrecision;
 }
 
 /** What this process can do: everything that the choice depends on. */
@@ -32,6 +35,8 @@ export interface ComputeFacts {
   readonly quota: number | null;
   /** Relative error of a float32 product under 'medium'. */
   readonly mediumError: number;
+  /** And of one under 'high'; asked for where that is wanted alone. */
+  readonly highError: () => number;
 }
 
 export interface ComputeChoice {
@@ -58,7 +63,7 @@ const FLOAT32_ERROR = 1e-5;
  * @throws UsageError when something is asked for that is not there.
  */
 export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): ComputeChoice {
-  const { device = 'auto', dtype = 'auto', threads = 'auto' } = wish;
+  const { device = 'auto', dtype = 'auto', threads = 'auto', float32_matmul_precision: wanted = 'auto' } = wish;
   const reasons: string[] = [];
 
   if (device === 'cuda' && facts.cudaDevices === 0) {
@@ -78,13 +83,8 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
     reasons.push('float32: exact enough that training, rollout and a resumed run agree');
   }
 
-  const accurate = facts.mediumError <= FLOAT32_ERROR;
-  const shown = facts.mediumError.toExponential(1);
-  reasons.push(
-    accurate
-      ? `float32 products may take the fast path ('medium'): its error here is that of float32 (${shown})`
-      : `float32 products take the exact path ('highest'): the fast one rounds to a shorter type on this processor (error ${shown})`,
-  );
+  const [precision, why] = choosePrecision(wanted, facts);
+  reasons.push(why);
 
   let chosenThreads: number;
   if (threads !== 'auto') {
@@ -101,9 +101,30 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
     device: chosenDevice,
     dtype: dtype === 'bfloat16' ? 'bfloat16' : 'float32',
     threads: chosenThreads,
-    precision: accurate ? 'medium' : 'highest',
+    precision,
     reasons,
   };
+}
+
+function choosePrecision(
+  wanted: ComputeWish['float32_matmul_precision'],
+  facts: ComputeFacts,
+): [MatmulPrecision, string] {
+  if (wanted === 'high') {
+    const error = facts.highError().toExponential(1);
+    return [
+      'high',
+      `float32 products of training may be three of bfloat16 ('high', asked for): their error here is ${error}`,
+    ];
+  }
+  if (wanted === 'highest') return ['highest', "float32 products take the exact path ('highest'): asked for"];
+  const shown = facts.mediumError.toExponential(1);
+  return facts.mediumError <= FLOAT32_ERROR
+    ? ['medium', `float32 products may take the fast path ('medium'): its error here is that of float32 (${shown})`]
+    : [
+        'highest',
+        `float32 products take the exact path ('highest'): the fast one rounds to a shorter type on this processor (error ${shown})`,
+      ];
 }
 
 /** libtorch's own number of threads, read before the first choice changes it. */
@@ -127,12 +148,14 @@ export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
     cudaDevices: runtimeInfo().cudaDevices,
     threads: ownThreads,
     quota: cpuQuota(),
+    highError: () => matmulError('high'),
     mediumError: mediumError(wish.device === 'cuda' && runtimeInfo().cudaDevices > 0 ? 'cuda' : 'cpu'),
   });
   setThreads(choice.threads);
   setFloat32MatmulPrecision(choice.precision);
   keepFreedMemory(true);
   setComputeType(choice.dtype);
+  setProductPrecision(choice.precision === 'high' ? 'high' : 'highest');
   return choice;
 }
 
@@ -158,7 +181,12 @@ export function matmulError(precision: MatmulPrecision, device = 'cpu'): number 
         const a = randn([256, 512], { generator });
         const b = randn([512, 256], { generator });
         const exact = a.to('float64').mm(b.to('float64'));
-        const product = a.toDevice(device, 'float32').mm(b.toDevice(device, 'float32')).toDevice('cpu', 'float64');
+        const [left, right] = [a.toDevice(device, 'float32'), b.toDevice(device, 'float32')];
+        // 'high' is a matter of layers' products, which are not libtorch's own.
+        const product = (precision === 'high' ? shortLinear(left, right.t()) : left.mm(right)).toDevice(
+          'cpu',
+          'float64',
+        );
         return Math.sqrt(product.sub(exact).square().sum().item() / exact.square().sum().item());
       }),
     ),
