@@ -1,4 +1,4 @@
-import { addRmsNorm, arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import { addRmsNorm, arange, type Device, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
@@ -10,7 +10,7 @@ import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
 import { PredictionModule, predictionDepth, predictionPrefix } from './mtp.js';
-import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { filled, normal, type Parameter, parameter, weightsOn } from './parameter.js';
 import { RopeTable } from './rope.js';
 import { TokenCache } from './token-cache.js';
 
@@ -144,8 +144,12 @@ export class CausalModel {
   /** Of the adapters that it has (lora.ts). */
   lora: LoraConfig | null = null;
 
-  /** Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. */
-  constructor(config: ModelConfig) {
+  /**
+   * Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. A seed gives the same
+   * weights on every device.
+   */
+  constructor(config: ModelConfig, device: Device = 'cpu') {
+    using _ = weightsOn(device);
     this.config = config;
     this.#embedding = normal([config.vocab_size, config.hidden_size], config.initializer_range);
     this.#layers = Array.from({ length: config.num_hidden_layers }, (_, i) => new Layer(config, i));
@@ -153,12 +157,17 @@ export class CausalModel {
     this.#head = config.tie_word_embeddings
       ? null
       : normal([config.vocab_size, config.hidden_size], config.initializer_range);
-    this.#rope = new RopeTable(config, isDeepseek(config) ? config.qk_rope_head_dim : config.head_dim);
+    this.#rope = new RopeTable(config, isDeepseek(config) ? config.qk_rope_head_dim : config.head_dim, device);
     // Last, so that a seed gives the rest the weights that it gives a model without them.
     this.#prediction = Array.from(
       { length: predictionDepth(config) },
       (_, k) => new PredictionModule(config, new Layer(config, config.num_hidden_layers + k)),
     );
+  }
+
+  /** Where the weights are: 'cpu', 'cuda:0'. Inputs have to be there too. */
+  get device(): Device {
+    return this.#embedding.device;
   }
 
   /** The matrix of the language-model head, [vocab_size, hidden]. */
