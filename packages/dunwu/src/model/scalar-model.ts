@@ -72,9 +72,10 @@ export class ScalarModel {
       tokens.set(sequence, row * time);
       return row * time + sequence.length - 1;
     });
-    const rows = tensor(tokens, { shape: [sequences.length, time] }).to('int64');
+    const { device } = this;
+    const rows = tensor(tokens, { shape: [sequences.length, time], device }).to('int64');
     const { hidden } = this.trunk.forward({ tokens: rows });
-    return this.read(hidden.indexSelect(0, tensor(Int32Array.from(places)).to('int64')));
+    return this.read(hidden.indexSelect(0, tensor(Int32Array.from(places), { device }).to('int64')));
   }
 
   /** Adds to b, and so to every number: differences stay as they are. */

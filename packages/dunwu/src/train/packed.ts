@@ -1,4 +1,4 @@
-import { type Tensor, tensor } from '@dunwu/torch';
+import { type Device, type Tensor, tensor } from '@dunwu/torch';
 
 /** Rows of sequences laid end to end, on the host; what data/packing.ts gives. Row-major, `time + 1` tokens a row. */
 export interface PackedRows {
@@ -24,25 +24,25 @@ export interface PackedTensors {
 }
 
 /** Puts rows on the device. Call inside a scope. */
-export function packedTensors(rows: PackedRows, device = 'cpu'): PackedTensors {
+export function packedTensors(rows: PackedRows, device: Device): PackedTensors {
   const { batch, time } = rows;
-  const wide = tensor(rows.tokens, { shape: [batch, time + 1] }).to('int64');
-  const segments = tensor(rows.segments, { shape: [batch, time + 1] });
-  const positions = tensor(rows.positions, { shape: [batch, time + 1] })
-    .narrow(1, 0, time)
-    .to('int64');
+  const on = { shape: [batch, time + 1], device };
+  const wide = tensor(rows.tokens, on).to('int64');
+  const segments = tensor(rows.segments, on);
   const inputs = Int32Array.from({ length: batch * time }, (_, i) => {
     const row = Math.floor(i / time);
     return rows.segments[row * (time + 1) + (i % time)] as number;
   });
-  const onDevice = segments.narrow(1, 0, time).toDevice(device, 'int32');
-  const next = segments.narrow(1, 1, time).toDevice(device, 'int32');
+  const own = segments.narrow(1, 0, time);
   return {
-    tokens: wide.narrow(1, 0, time).contiguous().toDevice(device, 'int64'),
-    positions: positions.toDevice(device, 'int64'),
-    targets: wide.narrow(1, 1, time).reshape([-1]).toDevice(device, 'int64'),
-    starts: tensor(segmentStarts(inputs, batch, time), { shape: [batch, time] }).toDevice(device, 'int64'),
-    predicts: onDevice.ge(0).logicalAnd(onDevice.eq(next)).reshape([-1]),
+    tokens: wide.narrow(1, 0, time).contiguous(),
+    positions: tensor(rows.positions, on).narrow(1, 0, time).to('int64'),
+    targets: wide.narrow(1, 1, time).reshape([-1]),
+    starts: tensor(segmentStarts(inputs, batch, time), { shape: [batch, time], device }).to('int64'),
+    predicts: own
+      .ge(0)
+      .logicalAnd(own.eq(segments.narrow(1, 1, time)))
+      .reshape([-1]),
   };
 }
 

@@ -55,14 +55,14 @@ export function profileTraining(model: CausalModel, { batch, time, repeat }: Tra
   const step = () => {
     scope(() => {
       const loss = phases.measure('forward', () => {
-        const tensors = packedTensors(rows);
+        const tensors = packedTensors(rows, model.device);
         const { hidden } = model.forward(tensors);
         return nextTokenObjective(model, { batch: rows, rows: tensors, hidden, targetsInBatch: rows.tokenCount }).loss;
       });
       phases.measure('backward', () => loss.backward());
     });
     phases.measure('optimiser', () => {
-      optimizer.clip(1);
+      optimizer.clip(1, 1);
       optimizer.step(1);
       optimizer.zeroGrad();
     });
