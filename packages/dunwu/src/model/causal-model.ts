@@ -1,4 +1,15 @@
-import { addRmsNorm, arange, type Device, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import {
+  addRmsNorm,
+  arange,
+  type Device,
+  full,
+  fusedRmsNorm,
+  noGrad,
+  type Sequences,
+  scope,
+  type Tensor,
+  zeros,
+} from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
@@ -22,6 +33,8 @@ export interface ModelInput {
   readonly positions?: Tensor;
   /** Of rows that hold several sequences: the place in its row where each token's sequence begins, int64 [batch, time]. */
   readonly starts?: Tensor;
+  /** What `starts` say, as whole sequences: flash attention on a GPU wants them. */
+  readonly sequences?: Sequences;
   /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal, within `starts`. */
   readonly mask?: Tensor;
 }
@@ -251,9 +264,13 @@ export class CausalModel {
     return adapters.length > 0 ? adapters : this.parameters().filter(({ kind }) => kind !== 'buffer');
   }
 
-  #context(positions: Tensor, mask: Tensor | null, starts: Tensor | null = null): AttentionContext {
+  #context(
+    positions: Tensor,
+    mask: Tensor | null,
+    input: Pick<ModelInput, 'starts' | 'sequences'> = {},
+  ): AttentionContext {
     const [cosine, sine] = this.#rope.at(positions.reshape([-1]));
-    return { cosine, sine, mask, starts };
+    return { cosine, sine, mask, starts: input.starts ?? null, sequences: input.sequences ?? null };
   }
 
   /**
@@ -273,7 +290,7 @@ export class CausalModel {
     }
     // In latent space scores are added to a mask; otherwise the fused operators need none.
     const mask = input.mask ?? (options.absorbed === true ? causalMask(time, device) : null);
-    const context = this.#context(positions, mask, input.starts ?? null);
+    const context = this.#context(positions, mask, input);
     const routers: RouterOutput[] = [];
     const hiddenStates: Tensor[] = [];
     const shape = [batch, time, this.config.hidden_size];
@@ -343,7 +360,7 @@ export class CausalModel {
     const [batch, time] = input.tokens.shape as [number, number];
     const device = input.tokens.device;
     const positions = input.positions ?? rowPositions(batch, time, device);
-    const context = this.#context(positions, input.mask ?? null, input.starts ?? null);
+    const context = this.#context(positions, input.mask ?? null, input);
     let states = hidden;
     return following.map((tokens, i) => {
       const routers: RouterOutput[] = [];

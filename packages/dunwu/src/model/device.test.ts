@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { manualSeed, randn } from '@dunwu/torch';
+import { manualSeed, op, randn } from '@dunwu/torch';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CausalModel } from './causal-model.js';
 import { loadModel, saveModel } from './checkpoint.js';
@@ -10,8 +10,8 @@ import { loraConfig } from './lora-config.js';
 import { ScalarModel } from './scalar-model.js';
 import { tinyConfig, tinyModel } from './testing/tiny.js';
 
-/** libtorch's device without data: it stands for any that is not the CPU. */
-const OTHER = 'meta';
+/** A device that is not the CPU, and refuses tensors of the CPU: native/stand_in.cpp. */
+const OTHER = `${op('dunwu::stand_in')()}:0`;
 
 const folder = mkdtempSync(join(tmpdir(), 'dunwu-device-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -36,13 +36,14 @@ describe('a model on a device', () => {
     expect(new CausalModel(config).device).toBe('cpu');
   });
 
-  it('draws from the generator of the CPU: what is drawn next is the same', () => {
+  it('draws from the generator of the CPU: the same weights, and what is drawn next is the same', () => {
     const next = (device: string): number[] => {
       manualSeed(3);
       const model = new CausalModel(config, device);
       addAdapters(model, loraConfig.parse({ rank: 2, alpha: 4 }));
+      const weights = [...model.parameters(), ...model.trained()].flatMap(({ tensor }) => tensor.detach().numbers());
       model.dispose();
-      return randn([2]).numbers();
+      return [...weights, ...randn([2]).numbers()];
     };
     expect(next(OTHER)).toEqual(next('cpu'));
   });
@@ -52,10 +53,12 @@ describe('a model on a device', () => {
     await saveModel(stored, folder);
     const loaded = loadModel(folder, OTHER);
     expect(devices(loaded)).toEqual(new Set([OTHER]));
-    expect(loaded.parameters().map(({ tensor }) => tensor.shape)).toEqual(
-      stored.parameters().map(({ tensor }) => tensor.shape),
-    );
-    loaded.dispose();
-    stored.dispose();
+    const values = (model: CausalModel) => model.parameters().map(({ tensor }) => tensor.detach().numbers());
+    expect(values(loaded)).toEqual(values(stored));
+    // And saved from there.
+    await saveModel(loaded, folder);
+    const again = loadModel(folder);
+    expect(values(again)).toEqual(values(stored));
+    for (const model of [loaded, stored, again]) model.dispose();
   });
 });

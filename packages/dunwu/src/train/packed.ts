@@ -1,4 +1,4 @@
-import { type Device, type Tensor, tensor } from '@dunwu/torch';
+import { type Device, type Sequences, type Tensor, tensor } from '@dunwu/torch';
 
 /** Rows of sequences laid end to end, on the host; what data/packing.ts gives. Row-major, `time + 1` tokens a row. */
 export interface PackedRows {
@@ -19,6 +19,8 @@ export interface PackedTensors {
   readonly targets: Tensor;
   /** int64 [batch, time]: where in its row each token's sequence begins, so that it sees itself only. */
   readonly starts: Tensor;
+  /** The same as whole sequences; what fills a row up is one. */
+  readonly sequences: Sequences;
   /** Bool [batch · time]: tokens whose prediction is asked for; not padding, not a sequence's last token. */
   readonly predicts: Tensor;
 }
@@ -34,11 +36,14 @@ export function packedTensors(rows: PackedRows, device: Device): PackedTensors {
     return rows.segments[row * (time + 1) + (i % time)] as number;
   });
   const own = segments.narrow(1, 0, time);
+  const starts = segmentStarts(inputs, batch, time);
+  const { bounds, longest } = sequenceBounds(starts, time);
   return {
     tokens: wide.narrow(1, 0, time).contiguous(),
     positions: tensor(rows.positions, on).narrow(1, 0, time).to('int64'),
     targets: wide.narrow(1, 1, time).reshape([-1]),
-    starts: tensor(segmentStarts(inputs, batch, time), { shape: [batch, time], device }).to('int64'),
+    starts: tensor(starts, { shape: [batch, time], device }).to('int64'),
+    sequences: { bounds: tensor(bounds, { device }), longest },
     predicts: own
       .ge(0)
       .logicalAnd(own.eq(segments.narrow(1, 1, time)))
@@ -56,6 +61,17 @@ export function segmentStarts(segments: Int32Array, batch: number, time: number)
     }
   }
   return starts;
+}
+
+/** starts of {@link segmentStarts} → where each segment begins, counted in all places, and the end of the last one. */
+export function sequenceBounds(starts: Int32Array, time: number): { bounds: Int32Array; longest: number } {
+  const bounds: number[] = [];
+  starts.forEach((start, place) => {
+    if (place % time === start) bounds.push(place);
+  });
+  bounds.push(starts.length);
+  const longest = bounds.reduce((most, end, i) => Math.max(most, end - (bounds[i - 1] ?? 0)), 0);
+  return { bounds: Int32Array.from(bounds), longest };
 }
 
 /** A sequence to train on: `tokens`, of which those from `promptLength` on are the response. */
