@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { noGrad, readNumbers, scope } from '@dunwu/torch';
+import { type Device, noGrad, readNumbers, scope } from '@dunwu/torch';
 import { z } from 'zod';
 import { loadScalarModel, type ScalarModel, saveScalarModel } from '../model/scalar-model.js';
 import { renderPrompt, responseTokens } from '../text/template.js';
@@ -65,9 +65,9 @@ export class RewardModel {
    * Reads a folder: a model folder with reward_model.json and score_head.safetensors.
    * @throws Error naming the file that is missing or malformed.
    */
-  static load(folder: string): RewardModel {
+  static load(folder: string, device: Device = 'cpu'): RewardModel {
     const { kind, reads } = readFile(join(folder, REWARD_MODEL_FILE));
-    const model = loadScalarModel(folder);
+    const model = loadScalarModel(folder, device);
     model.setTrainable(false);
     return new RewardModel(model, kind, reads);
   }
