@@ -1,5 +1,4 @@
 import type { CausalModel } from '../model/causal-model.js';
-import type { ModelConfig } from '../model/config.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { requireAdapter, requireVocabulary } from './model-folder.js';
 
@@ -9,7 +8,7 @@ export interface OpenedModel {
   /** Loads the weights. @throws UsageError when the tokenizer belongs to another model */
   load(): CausalModel;
   /** Ids that end a response: the model's, and the tokenizer's end of text. */
-  stopIds(config: ModelConfig): number[];
+  stopIds(model: CausalModel): number[];
 }
 
 /**
@@ -42,6 +41,6 @@ export async function openModel(folder: string, adapter?: string): Promise<Opene
       }
       return model;
     },
-    stopIds: (config) => stopIds(folder, config, tokenizer),
+    stopIds: (model) => stopIds(model, tokenizer),
   };
 }
