@@ -49,12 +49,14 @@ export class Decoder {
       noGrad(() => {
         // A tied head is the embedding: rounded once.
         const rounded = new Map<Tensor, Tensor>();
-        for (const [name, tensor] of Object.entries(model.decoderParts())) {
-          if (tensor === null) continue;
+        for (const [name, given] of Object.entries(model.decoderParts())) {
+          if (given === null) continue;
           const wanted = EXACT.test(name) ? 'float32' : dtype;
-          const fits = tensor.dtype === wanted && tensor.isContiguous;
-          const part = fits ? tensor : (rounded.get(tensor) ?? tensor.to(wanted).contiguous());
-          rounded.set(tensor, part);
+          const fitting = (tensor: Tensor): Tensor =>
+            tensor.dtype === wanted && tensor.isContiguous ? tensor : tensor.to(wanted).contiguous();
+          const made = typeof given === 'function';
+          const part = made ? scope(() => fitting(given())) : (rounded.get(given) ?? fitting(given));
+          if (!made) rounded.set(given, part);
           names.push(name);
           tensors.push(part);
         }

@@ -114,7 +114,8 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
     const at::Tensor gradients = grads[0].contiguous();
     const at::Tensor rounded = weight.to(hidden.scalar_type());
     at::Tensor d_hidden = at::empty_like(hidden);
-    at::Tensor d_weight = at::zeros_like(weight);
+    // A frozen head (LoRA) is as large as its gradient would be.
+    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
@@ -123,7 +124,7 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
       const at::Tensor d_logits = logits.to(hidden.scalar_type());
       at::Tensor into = d_hidden.narrow(0, begin, count);
       at::mm_out(into, d_logits, rounded);
-      add_product(d_weight, d_logits.t(), h);
+      if (d_weight.defined()) add_product(d_weight, d_logits.t(), h);
     }
     return {d_hidden, d_weight, at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -173,7 +174,7 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
     const int64_t rows = hidden.size(0);
     const at::Tensor rounded = weight.to(hidden.scalar_type()), reference_rounded = reference_weight.to(reference_hidden.scalar_type());
     at::Tensor d_hidden = at::empty_like(hidden);
-    at::Tensor d_weight = at::zeros_like(weight);
+    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
@@ -184,7 +185,7 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
       const at::Tensor d_logits = (log_p.exp() * inner * (grads[0].narrow(0, begin, count) * inverse_temperature).unsqueeze(1)).to(hidden.scalar_type());
       at::Tensor into = d_hidden.narrow(0, begin, count);
       at::mm_out(into, d_logits, rounded);
-      add_product(d_weight, d_logits.t(), h);
+      if (d_weight.defined()) add_product(d_weight, d_logits.t(), h);
     }
     return {d_hidden, d_weight, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
