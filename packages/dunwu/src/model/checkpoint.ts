@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
-import { writeFileAtomic } from '../util/fs.js';
+import { makeFolder, writeFileAtomic } from '../util/fs.js';
 import { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig, readConfig } from './config.js';
 import { DERIVED_KEYS } from './dense-config.js';
@@ -107,7 +107,7 @@ export interface SaveOptions {
  * so that transformers loads them.
  */
 export async function saveModel(model: CausalModel, folder: string, options: SaveOptions = {}): Promise<void> {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const dtype = options.dtype ?? 'float32';
   scope(() =>
     noGrad(() => {
