@@ -380,6 +380,25 @@ describe('fused operators agree with their plain references, forward and backwar
         expect(error(entropy, expected)).toBeLessThan(TOLERANCE[dtype] as number);
         expect(entropy.requiresGrad).toBe(false);
       });
+      it(`token_logprobs and token_kl ${dtype}: a head that wants no gradient changes none of hidden's, ${rows} rows`, () => {
+        manualSeed(6);
+        const targets = randint(0, 37, [rows]).to('int64');
+        const [h, w, reference] = [randn([rows, 9]), randn([37, 9]), randn([rows, 9])].map((x) => x.to(dtype));
+        const gradients = [true, false].map((trained) =>
+          [
+            (x: Tensor, head: Tensor) => tokenLogprobs(x, head, targets, { temperature, chunk })[0],
+            (x: Tensor, head: Tensor) => tokenKl(x, head, reference as Tensor, w as Tensor, { temperature, chunk }),
+          ].map((of) => {
+            const [x, head] = [h, w].map((one) => (one as Tensor).clone()) as [Tensor, Tensor];
+            x.requiresGrad = true;
+            head.requiresGrad = trained;
+            of(x, head).sum().backward();
+            expect(head.grad === null).toBe(!trained);
+            return x.grad?.numbers();
+          }),
+        );
+        expect(gradients[1]).toEqual(gradients[0]);
+      });
       it(`token_kl ${dtype}: ${rows} rows in chunks of ${chunk}, T=${temperature}`, () => {
         manualSeed(5);
         const reference = randn([rows, 6], { dtype: 'float64' });

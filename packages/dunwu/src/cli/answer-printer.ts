@@ -1,4 +1,5 @@
 import { type ResponsePart, ResponseReader } from '../text/response-reader.js';
+import { cutAtStop } from '../text/stop-strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { visible } from '../util/visible.js';
 
@@ -6,7 +7,9 @@ const LABELS: Readonly<Record<ResponsePart, string>> = { thinking: 'Thinking', a
 
 export interface AnswerPrinterOptions {
   /** Ids that end an answer; they are not shown. */
-  readonly stop: readonly number[];
+  readonly ends: readonly number[];
+  /** Texts that end an answer; they are not shown. */
+  readonly stop?: readonly string[];
   /** The answer is text that goes on, without parts. */
   readonly raw?: boolean;
   /** The prompt has begun the thought: the answer goes on inside it. */
@@ -16,22 +19,24 @@ export interface AnswerPrinterOptions {
 /** Prints answers: the thinking dimmed in a terminal, each part under its name. What is said is made visible, never obeyed. */
 export class AnswerPrinter {
   readonly #tokenizer: Tokenizer;
-  readonly #stop: ReadonlySet<number>;
+  readonly #ends: ReadonlySet<number>;
+  readonly #stop: readonly string[];
   readonly #colour: boolean;
   readonly #reader: ResponseReader;
   #part: ResponsePart | null = null;
   #written = false;
   #lineOpen = false;
 
-  constructor(tokenizer: Tokenizer, { stop, raw = false, thinking = false }: AnswerPrinterOptions) {
+  constructor(tokenizer: Tokenizer, { ends, stop = [], raw = false, thinking = false }: AnswerPrinterOptions) {
     this.#tokenizer = tokenizer;
-    this.#stop = new Set(stop);
+    this.#ends = new Set(ends);
+    this.#stop = stop;
     this.#colour = process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb';
-    this.#reader = new ResponseReader(tokenizer, { raw, thinking });
+    this.#reader = new ResponseReader(tokenizer, { raw, thinking, stop });
   }
 
   token(id: number): void {
-    if (this.#stop.has(id)) return;
+    if (this.#ends.has(id)) return;
     for (const { part, text } of this.#reader.push(id)) this.#write(part, text);
   }
 
@@ -51,14 +56,14 @@ export class AnswerPrinter {
   }
 
   record(ids: readonly number[], index: number, reason: 'stop' | 'length'): unknown {
-    const kept = ids.filter((id) => !this.#stop.has(id));
+    const kept = ids.filter((id) => !this.#ends.has(id));
     const texts: Record<ResponsePart, string | null> = { thinking: null, answer: null, other: null };
     for (const { part, text } of [...kept.flatMap((id) => this.#reader.push(id)), ...this.#reader.end()]) {
       texts[part] = (texts[part] ?? '') + text;
     }
     return {
       index,
-      response: this.#tokenizer.decode(kept),
+      response: cutAtStop(this.#tokenizer.decode(kept), this.#stop),
       thinking: texts.thinking?.trim() ?? null,
       answer: texts.answer?.trim() ?? null,
       reason,

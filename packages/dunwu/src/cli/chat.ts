@@ -75,7 +75,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
     );
   }
   const model = load();
-  const stop = stopIds(model.config);
+  const stop = stopIds(model);
   const engine = await createGenerator(model, folder, flags.speculative === true);
   const conversation = new Conversation(tokenizer);
   if (flags.system !== undefined) conversation.system = flags.system;
@@ -111,7 +111,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
     if (prompt.forgotten > 0)
       process.stderr.write(`(forgotten: the ${prompt.forgotten / 2} oldest questions and answers)\n`);
     const begun = begunThought(tokenizer, prompt.tokens);
-    const printer = new AnswerPrinter(tokenizer, { stop, thinking: begun !== '' });
+    const printer = new AnswerPrinter(tokenizer, { ends: stop, thinking: begun !== '' });
     const said: number[] = [];
     answering = new AbortController();
     try {

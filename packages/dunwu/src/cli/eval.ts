@@ -110,7 +110,6 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
     import('../util/progress.js'),
   ]);
   const model = load();
-  const ends = stopIds(model.config);
   const prompts = problems.map((problem) => evaluation.evaluationPrompt(tokenizer, problem, flags));
   const longest = prompts.reduce((most, { length }) => Math.max(most, length), 0);
   const maxTokens = longestResponse(flags.maxTokens, run, model.config.max_position_embeddings, longest);
@@ -124,7 +123,7 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
     top_p: topP,
     seed,
     max_tokens: maxTokens,
-    stop: ends.join(','),
+    stop: stopIds(model).join(','),
     instruction,
     template: template ?? null,
     batch,
@@ -149,7 +148,6 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
       topP,
       seed,
       maxTokens,
-      stop: ends,
       instruction,
       ...(template === undefined ? {} : { template }),
       batch,

@@ -64,6 +64,22 @@ test('the streamed text is the text; a cut answer says so', async () => {
   expect(two.out.match(/^\[[12]\]$/gm)).toEqual(['[1]', '[2]']);
 });
 
+test('--stop ends the answer before a text, streamed or not', async () => {
+  const args = ['generate', dir, 'how many', '--raw', '--max-tokens', '30', '--temperature', '0'];
+  const [whole] = rows((await cli(...args, '--json')).out);
+  const text = whole?.response ?? '';
+  const stop = text.slice(4, 7);
+  expect(stop).toHaveLength(3);
+  const cut = text.slice(0, text.indexOf(stop));
+  const [row] = rows((await cli(...args, '--stop', 'not there', '--stop', stop, '--json')).out);
+  expect(row).toMatchObject({ response: cut, reason: 'stop' });
+  expect((await cli(...args, '--stop', stop)).out.trim()).toBe(cut.trim());
+  expect(await cli(...args, '--stop', '')).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--stop: the text is empty'),
+  });
+});
+
 test("a thought that the checkpoint's template has begun is shown as thinking", async () => {
   const distilled = path.join(dir, 'distilled');
   await makeTinyFolder(distilled, 5);

@@ -6,6 +6,7 @@ import { openModel } from './open-model.js';
 import {
   type AdapterFlag,
   adapterOption,
+  collect,
   type DeviceFlag,
   deviceOption,
   type SamplingFlags,
@@ -21,6 +22,7 @@ interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, Dev
   readonly n: number;
   readonly raw?: boolean;
   readonly json?: boolean;
+  readonly stop: readonly string[];
 }
 
 const DEFAULT_TOKENS = 512;
@@ -44,6 +46,7 @@ export function registerGenerate(program: Command): void {
   deviceOption(adapterOption(speculativeOption(samplingOptions(command))))
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
+    .option('--stop <text>', 'end an answer before this text; may be given more than once', collect, [])
     .option('--raw', 'go on with the prompt as plain text, without the template (tags in it are tokens)')
     .option('--json', 'print one JSON object an answer: response, thinking, answer, reason, tokens')
     .addHelpText(
@@ -65,6 +68,7 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   const question = prompt === '-' ? await standardInput() : prompt;
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
+  if (flags.stop.includes('')) throw new UsageError('--stop: the text is empty');
   const [{ tokenizer, load, stopIds }, { createGenerator, speculativeText }, { begunThought }, { AnswerPrinter }] =
     await Promise.all([
       openModel(folder, flags),
@@ -74,9 +78,10 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     ]);
   const tokens = await promptTokens(tokenizer, question, flags.raw === true);
   const model = load();
-  const stop = stopIds(model.config);
+  const ends = stopIds(model);
   const printer = new AnswerPrinter(tokenizer, {
-    stop,
+    ends,
+    stop: flags.stop,
     raw: flags.raw === true,
     thinking: begunThought(tokenizer, tokens) !== '',
   });
@@ -87,9 +92,11 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
       top_p: flags.topP,
       top_k: flags.topK,
       max_tokens: longestAnswer(flags.maxTokens, model.config.max_position_embeddings, tokens.length),
+      stop: [...flags.stop],
     },
     seed: flags.seed,
-    stop,
+    stop: ends,
+    tokenizer,
     ...(flags.json || flags.n > 1 ? {} : { onToken: (token) => printer.token(token) }),
   });
   model.dispose();

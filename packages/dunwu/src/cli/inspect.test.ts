@@ -31,11 +31,17 @@ it('--json, and a folder without weights', async () => {
   cpSync(path.join(golden, 'deepseek_v3', 'config.json'), path.join(dir, 'config.json'));
   const report = JSON.parse((await cli('inspect', dir, '--json')).out);
   expect(report).toMatchObject({ model_type: 'deepseek_v3', total: 208_576, active: 126_656, stored: null });
+  const part = (name: string): number =>
+    report.parts.find((one: { part: string; total: number }) => one.part === name).total;
+  expect(part('router')).toBeGreaterThan(0);
   expect(report.memory).toEqual({
     weights: 4 * 208_576,
+    rounded: 2 * (208_576 - part('norms') - part('router')),
     training: 16 * 208_576,
+    summing: 4 * part('embedding'),
     reference: 4 * 208_576,
     cachePerToken: 4 * report.cache,
+    batch: expect.anything(),
   });
   expect((await cli('inspect', dir)).out).toContain('no weights in this folder');
 });

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { BatchMemory } from '../model/batch-memory.js';
 import type { ModelConfig } from '../model/config.js';
 import type { LoraMemory } from '../model/lora-size.js';
 import type { ModelMemory, ModelSize } from '../model/size.js';
@@ -52,6 +53,7 @@ Examples:
       const { folder } = await findModel(model);
       const { readConfig } = await import('../model/config.js');
       const { modelMemory, modelSize } = await import('../model/size.js');
+      const { batchMemory } = await import('../model/batch-memory.js');
       const { loraMemory, loraSize } = await import('../model/lora-size.js');
       const { countFlops } = await import('../train/flops.js');
       const stored = await readStored(folder);
@@ -60,6 +62,7 @@ Examples:
       const config = stored === null ? asked : storedPrediction(asked, stored.names);
       const size = modelSize(config);
       const memory = modelMemory(size);
+      const batch = { float32: batchMemory(config, 4), bfloat16: batchMemory(config, 2) };
       const lora = flags.lora === undefined ? undefined : loraMemory(memory, loraSize(config, flags.lora), flags.lora);
       const flops = countFlops(config);
       const context = Math.min(1024, config.max_position_embeddings);
@@ -69,13 +72,13 @@ Examples:
         model: folder,
         model_type: config.model_type,
         ...size,
-        memory,
+        memory: { ...memory, batch },
         ...(lora === undefined ? {} : { lora }),
         flops: work,
         stored: files,
       };
       process.stdout.write(
-        `${flags.json ? JSON.stringify(report) : inspectText(folder, config, size, memory, work, stored, lora)}\n`,
+        `${flags.json ? JSON.stringify(report) : inspectText(folder, config, size, { ...memory, batch }, work, stored, lora)}\n`,
       );
     });
 }
@@ -118,7 +121,7 @@ export function inspectText(
   folder: string,
   config: ModelConfig,
   size: ModelSize,
-  memory: ModelMemory,
+  memory: ModelMemory & { readonly batch: Readonly<Record<'float32' | 'bfloat16', BatchMemory>> },
   flops: { readonly context: number; readonly forward: number; readonly training: number },
   stored: Omit<Stored, 'names'> | null,
   lora?: LoraMemory,
@@ -154,20 +157,28 @@ export function inspectText(
     ],
     [
       'to serve',
-      `${byteText(memory.weights)} of weights (float32) and ${byteText(memory.cachePerToken * most)} for each sequence of ${count(most)} tokens`,
+      `${byteText(memory.weights)} of weights (float32) and ${byteText(memory.cachePerToken * most)} for each sequence of ${count(most)} tokens; ` +
+        `in bfloat16 ${byteText(memory.rounded)} of rounded weights beside them and ${byteText((memory.cachePerToken * most) / 2)}`,
     ],
     [
       'to train',
-      `${byteText(memory.training)} (float32 weights, gradients, AdamW's moments) and what a batch needs; GRPO's or PPO's reference ${byteText(memory.reference)} more`,
+      `${byteText(memory.training)} (float32 weights, gradients, AdamW's moments) and ${byteText(memory.summing)} while gradients of embedding and head are added; GRPO's or PPO's reference ${byteText(memory.reference)} more`,
     ],
     ...(lora === undefined
       ? []
       : [
           [
             'with LoRA',
-            `${byteText(lora.training)} to train ${count(lora.parameters)} weights of adapters of rank ${lora.rank} on every projection; GRPO's reference 0 B more, its rollouts with merged weights ${byteText(lora.merging)} more`,
+            `${byteText(lora.training)} to train ${count(lora.parameters)} weights of adapters of rank ${lora.rank} on every projection; GRPO's reference 0 B more, its rollouts with merged weights ${byteText(lora.merging)} more (in bfloat16 none)`,
           ],
         ]),
+    [
+      'a batch',
+      (['float32', 'bfloat16'] as const)
+        .map((dtype) => `${byteText(memory.batch[dtype].token)} and ${byteText(memory.batch[dtype].logits)} (${dtype})`)
+        .join(', ') +
+        ': for each token computed at one time, and for the logits of each that a loss is taken of, at most 1,024',
+    ],
     [
       'operations',
       `${unit(flops.forward)}FLOP a token at ${count(flops.context)} tokens, ${unit(flops.training)}FLOP to train on it`,

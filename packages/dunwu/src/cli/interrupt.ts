@@ -1,5 +1,5 @@
 /** Signals that mean: save and stop. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+export const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** One Ctrl-C can arrive twice, from the terminal and again from npm: this close together they are one. */
 const SAME_KEYPRESS_MS = 300;

@@ -11,14 +11,8 @@ interface MergeFlags {
 
 const DTYPES = ['float32', 'bfloat16', 'float16'] as const;
 
-/** What a model's folder has beside configuration and weights; the merged model's is the base's. */
-const BESIDE = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'chat_template.jinja',
-  'generation_config.json',
-];
+/** What a model's folder has beside what saveModel writes; the merged model's is the base's. */
+const BESIDE = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja'];
 
 /** `dunwu merge MODEL ADAPTER OUT`: a model with an adapter in its weights. */
 export function registerMerge(program: Command): void {

@@ -1,5 +1,4 @@
 import type { CausalModel } from '../model/causal-model.js';
-import type { ModelConfig } from '../model/config.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { requireAdapter, requireVocabulary } from './model-folder.js';
 import type { AdapterFlag, DeviceFlag } from './options.js';
@@ -10,7 +9,7 @@ export interface OpenedModel {
   /** Loads the weights onto the device. @throws UsageError when it is not there, or the tokenizer belongs to another model */
   load(): CausalModel;
   /** Ids that end a response: the model's, and the tokenizer's end of text. */
-  stopIds(config: ModelConfig): number[];
+  stopIds(model: CausalModel): number[];
 }
 
 /**
@@ -46,6 +45,6 @@ export async function openModel(
       }
       return model;
     },
-    stopIds: (config) => stopIds(folder, config, tokenizer),
+    stopIds: (model) => stopIds(model, tokenizer),
   };
 }

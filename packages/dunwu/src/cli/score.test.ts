@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from './errors.js';
@@ -161,6 +164,21 @@ describe('dunwu score', () => {
     afterEach(async () => {
       await rm(folder, { recursive: true });
     });
+
+    it.each(['SIGINT', 'SIGTERM'] as const)(
+      '%s in the middle of --out leaves no file',
+      { timeout: 60_000 },
+      async (signal) => {
+        const bin = fileURLToPath(new URL('../../bin/dunwu.js', import.meta.url));
+        const child = spawn(process.execPath, [bin, 'score', '-', '--out', join(folder, 'out.jsonl')]);
+        child.stdin.write(`${text}\n`);
+        while ((await readdir(folder)).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+        const ended = once(child, 'exit');
+        child.kill(signal);
+        expect(await ended).toEqual([null, signal]);
+        expect(await readdir(folder)).toEqual([]);
+      },
+    );
 
     it('--out writes the traces, whole or not at all', async () => {
       const path = join(folder, 'traces.jsonl');

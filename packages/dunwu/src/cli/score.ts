@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, rmSync } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { errorCode } from '../util/errors.js';
 import { EXIT, UsageError } from './errors.js';
+import { SIGNALS } from './interrupt.js';
 import { collect } from './options.js';
 
 export interface ScoreFlags {
@@ -158,10 +159,20 @@ async function write(stream: Writable, text: string): Promise<void> {
 /** A file that appears under its name only when it is whole. */
 async function openSink(path: string): Promise<{ stream: Writable; keep(): Promise<void>; drop(): Promise<void> }> {
   const temporary = `${path}.${process.pid}.tmp`;
+  // Ctrl-C on a pipe ends this process too, and not by `drop`: the system's own handling follows.
+  const abandon = (signal: NodeJS.Signals): void => {
+    rmSync(temporary, { force: true });
+    process.kill(process.pid, signal);
+  };
+  for (const signal of SIGNALS) process.once(signal, abandon);
+  const done = (): void => {
+    for (const signal of SIGNALS) process.removeListener(signal, abandon);
+  };
   const stream = createWriteStream(temporary);
   try {
     await once(stream, 'open');
   } catch (error) {
+    done();
     throw new UsageError(`--out ${path}: cannot write: ${errorCode(error) ?? String(error)}`);
   }
   return {
@@ -170,10 +181,12 @@ async function openSink(path: string): Promise<{ stream: Writable; keep(): Promi
       stream.end();
       await once(stream, 'close');
       await rename(temporary, path);
+      done();
     },
     async drop() {
       stream.destroy();
       await rm(temporary, { force: true });
+      done();
     },
   };
 }

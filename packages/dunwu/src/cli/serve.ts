@@ -90,7 +90,7 @@ async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   const name = flags.name ?? path.basename(path.resolve(folder));
   const app = createApp(
     engine,
-    { name, tokenizer, stop: stopIds(model.config), positions },
+    { name, tokenizer, stop: stopIds(model), positions },
     {
       ...(token === undefined ? {} : { token }),
       // On this machine alone only names of this machine are answered, so that no web page can make its own name point here.

@@ -140,7 +140,7 @@ test('the same numbers again; a problem alone gives what it gives in the batch',
   expect(other.samples.slice(5).map(({ response }) => response)).not.toEqual(drawn);
 });
 
-test('stops at the ids that it is given, which are no part of the response; a thought that the prompt began is', async () => {
+test('stops at the ids that the model’s folder names, which are no part of the response; a thought that the prompt began is', async () => {
   const problems = createTask({ type: 'equation' }).fixed('test', 2);
   const options = { samples: 0, maxTokens: 10, seed: 7 };
   const prompt = evaluationPrompt(tokenizer, problems[0] as Problem, {});
@@ -152,12 +152,22 @@ test('stops at the ids that it is given, which are no part of the response; a th
   const tokens = drawn?.tokens ?? [];
   const at = tokens.findIndex((id, i) => i > 1 && !tokens.slice(0, i).includes(id));
   expect(at).toBeGreaterThan(1);
-  const { samples } = await evaluate(model, tokenizer, problems, { ...options, stop: [tokens[at] as number] });
+  model.generation = { eos_token_id: [tokens[at] as number] };
+  const { samples } = await evaluate(model, tokenizer, problems, options);
+  model.generation = null;
   expect(samples[0]).toMatchObject({
     response: tokenizer.decode(tokens.slice(0, at)),
     length: at + 1,
     reason: 'stop',
   });
+
+  // A text that ends it, over two tokens: the response is cut before it, its tokens are those that were drawn until then.
+  const [a, b] = [1, 2].map((i) => tokenizer.decode(tokens.slice(i, i + 1)));
+  const text = `${a}${b}`;
+  const cut = await evaluate(model, tokenizer, problems, { ...options, stop: [text] });
+  const whole = tokenizer.decode(tokens);
+  expect(cut.samples[0]).toMatchObject({ response: whole.slice(0, whole.indexOf(text)), reason: 'stop' });
+  expect(cut.samples[0]?.length).toBe(3);
 
   const distilled = await makeTokenizer(SMALL_CORPUS, { vocab_size: 300 }, R1_DISTILL_TEMPLATE);
   const begun = await evaluate(model, distilled, problems, options);

@@ -10,6 +10,7 @@ import { languageConsistency } from '../reward/rules/language.js';
 import { chainOfThought } from '../reward/tags.js';
 import type { Trace } from '../reward/trace.js';
 import { RolloutEngine, type Sample } from '../rollout/engine.js';
+import { stopIds } from '../rollout/stop-ids.js';
 import type { Problem } from '../task/problem.js';
 import { decodeResponse, type Instruction, renderPrompt } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -86,8 +87,8 @@ export interface EvaluateOptions {
   /** Of the samples. Default 1. */
   readonly topP?: number;
   readonly maxTokens: number;
-  /** Token ids that end a response (rollout/stop-ids.ts). Default: the tokenizer's end of text. */
-  readonly stop?: readonly number[];
+  /** Texts that end a response, beside the model's own tokens (sampling.stop). */
+  readonly stop?: string[];
   readonly seed: number | string;
   readonly instruction?: Instruction;
   /** Put around each question: `{question}` stands for it. */
@@ -120,7 +121,7 @@ export async function evaluate(
   const { samples: k, temperature = 1, topP = 1, batch = problems.length } = options;
   if (problems.length === 0) throw new Error('evaluate: there are no problems');
   if (k > 0 && !(temperature > 0)) throw new Error('evaluate: samples need a temperature above 0');
-  const stop = options.stop ?? [tokenizer.special_id('eos')];
+  const stop = stopIds(model, tokenizer);
   const engine = new RolloutEngine(model);
   const total = problems.length * (1 + k);
   const all = [...(options.finished ?? [])];
@@ -135,15 +136,23 @@ export async function evaluate(
       const drawn = await engine.generate(
         prompts.map((tokens, i) => ({ tokens, samples, key: part[i]?.id ?? String(start + i) })),
         {
-          sampling: { temperature: heat, top_p: heat === 0 ? 1 : topP, top_k: 0, max_tokens: options.maxTokens },
+          sampling: {
+            temperature: heat,
+            top_p: heat === 0 ? 1 : topP,
+            top_k: 0,
+            max_tokens: options.maxTokens,
+            stop: options.stop,
+          },
           seed: options.seed,
           stop,
+          tokenizer,
           ...(options.signal === undefined ? {} : { signal: options.signal }),
           onProgress: (finished) => options.onProgress?.(before + finished, total),
         },
       );
       return drawn.map((one) => {
-        const response = decodeResponse(tokenizer, one.tokens, { prompt: prompts[one.prompt] as number[], stop });
+        const prompt = prompts[one.prompt] as number[];
+        const response = decodeResponse(tokenizer, one.tokens, { prompt, stop, strings: options.stop });
         return {
           ...judge(part[one.prompt] as Problem, response, heat === 0 ? 'greedy' : 'sampled'),
           sample: one.sample,

@@ -90,14 +90,12 @@ export async function checkParity(folder: string): Promise<ParityDetails> {
 }
 
 class ParityCheck {
-  readonly #folder: string;
   readonly #golden: TensorSource;
   readonly #model: CausalModel;
   readonly #json: GoldenJson;
   readonly #parts: ParityPart[] = [];
 
   constructor(folder: string, golden: TensorSource, model: CausalModel) {
-    this.#folder = folder;
     this.#golden = golden;
     this.#model = model;
     this.#json = readGoldenJson(folder);
@@ -231,7 +229,7 @@ class ParityCheck {
     const width = given + count;
     const rows = Array.from({ length: shape[0] as number }, (_, i) => values.slice(i * width, (i + 1) * width));
     // A reference that never ends its text was told not to (min_new_tokens); one that does is followed to its end.
-    const ends = endOfTextIds(this.#folder, this.#model.config);
+    const ends = endOfTextIds(this.#model);
     const ended = rows.some((row) => row.slice(given).some((id) => ends.includes(id)));
     const expected = rows.map((row) => {
       const tail = row.slice(given);

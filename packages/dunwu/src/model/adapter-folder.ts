@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { noGrad, openSafetensors, scope, type Tensor, type TensorSource, writeSafetensors } from '@dunwu/torch';
 import { z } from 'zod';
-import { writeFileAtomic } from '../util/fs.js';
+import { makeFolder, writeFileAtomic } from '../util/fs.js';
 import type { CausalModel } from './causal-model.js';
 import type { LinearAdapter } from './linear.js';
 import { requireNone } from './lora.js';
@@ -128,7 +128,7 @@ export interface SaveAdapterOptions {
 export async function saveAdapter(model: CausalModel, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
   const { lora } = model;
   if (lora === null) throw new Error(`${folder}: the model has no adapter to save`);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const all = allTargets(model.linears());
   const chosen = all.filter(({ linear, part }) => linear.adapters.some((adapter) => adapter.part === part));
   scope(() => {

@@ -156,6 +156,8 @@ export class CausalModel {
   #parameters: Parameter[] | null = null;
   /** Of the adapters that it has (lora.ts). */
   lora: LoraConfig | null = null;
+  /** generation_config.json of the folder that it was read from, unknown keys included; null where there is none. */
+  generation: Readonly<Record<string, unknown>> | null = null;
 
   /**
    * Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. A seed gives the same

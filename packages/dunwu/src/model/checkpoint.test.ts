@@ -187,24 +187,49 @@ describe('config.json', () => {
     });
   });
 
-  it('end-of-text ids: generation_config.json first', async () => {
-    const config = tinyConfig({ eos_token_id: 1, bos_token_id: 0 });
-    const model = tinyModel(10, { eos_token_id: 1, bos_token_id: 0 });
-    await saveModel(model, folder);
-    model.dispose();
-    expect(JSON.parse(readFileSync(join(folder, 'generation_config.json'), 'utf8'))).toEqual({
-      _from_model_config: true,
-      bos_token_id: 0,
-      eos_token_id: 1,
+  describe('generation_config.json', () => {
+    const path = (): string => join(folder, 'generation_config.json');
+    const reading = (text: string) => {
+      writeFileSync(path(), text);
+      return loadModel(folder);
+    };
+    beforeEach(async () => {
+      const model = tinyModel(10, { eos_token_id: 1, bos_token_id: 0 });
+      await saveModel(model, folder);
+      model.dispose();
     });
-    expect(endOfTextIds(folder, config)).toEqual([1]);
-    writeFileSync(join(folder, 'generation_config.json'), '{"eos_token_id": [3, 4]}');
-    expect(endOfTextIds(folder, config)).toEqual([3, 4]);
-    writeFileSync(join(folder, 'generation_config.json'), '{}');
-    expect(endOfTextIds(folder, config)).toEqual([1]);
-    expect(endOfTextIds(join(folder, 'nowhere'), tinyConfig())).toEqual([]);
-    writeFileSync(join(folder, 'generation_config.json'), '{');
-    expect(() => endOfTextIds(folder, config)).toThrow('generation_config.json: not valid JSON');
+
+    it('of a new model: the ids of its config', () => {
+      expect(JSON.parse(readFileSync(path(), 'utf8'))).toEqual({
+        _from_model_config: true,
+        bos_token_id: 0,
+        eos_token_id: 1,
+      });
+    });
+
+    it('of one that was read: as it was, and its end-of-text ids go before config.json’s', async () => {
+      const own = { eos_token_id: [3, 4], pad_token_id: 3, repetition_penalty: 1.1, what_comes: { next: null } };
+      const model = reading(JSON.stringify(own));
+      expect(endOfTextIds(model)).toEqual([3, 4]);
+      await saveModel(model, join(folder, 'again'));
+      model.dispose();
+      const again = loadModel(join(folder, 'again'));
+      expect(again.generation).toEqual(own);
+      again.dispose();
+      for (const [text, ids] of [
+        ['{}', [1]],
+        ['{"eos_token_id": 5}', [5]],
+      ] as const) {
+        const other = reading(text);
+        expect(endOfTextIds(other)).toEqual(ids);
+        other.dispose();
+      }
+    });
+
+    it('what is no JSON object is refused by name', () => {
+      expect(() => reading('{')).toThrow('generation_config.json: not valid JSON');
+      expect(() => reading('[3]')).toThrow('generation_config.json: must hold a JSON object');
+    });
   });
 });
 

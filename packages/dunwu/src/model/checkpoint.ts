@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Device, type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
-import { writeFileAtomic } from '../util/fs.js';
+import { makeFolder, writeFileAtomic } from '../util/fs.js';
 import { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig, readConfig } from './config.js';
 import { DERIVED_KEYS } from './dense-config.js';
@@ -19,7 +19,9 @@ export function loadModel(folder: string, device: Device = 'cpu'): CausalModel {
   const source = openCheckpoint(folder);
   try {
     const config = storedPrediction(readConfig(folder), source.names);
+    const generation = readGenerationConfig(folder);
     const model = withoutDrawing(() => new CausalModel(config, device));
+    model.generation = generation;
     const known = new Set<string>();
     const problems: string[] = [];
     scope(() =>
@@ -100,9 +102,12 @@ export interface SaveOptions {
   readonly maxShardSize?: number;
 }
 
-/** Writes config.json and the weights into a folder (made if missing), so that transformers loads them. */
+/**
+ * Writes config.json, generation_config.json (as it was read, where it was) and the weights into a folder (made if missing),
+ * so that transformers loads them.
+ */
 export async function saveModel(model: CausalModel, folder: string, options: SaveOptions = {}): Promise<void> {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const dtype = options.dtype ?? 'float32';
   scope(() =>
     noGrad(() => {
@@ -123,7 +128,7 @@ export async function saveModel(model: CausalModel, folder: string, options: Sav
   );
   const config = { ...huggingFaceConfig(model.config), dtype };
   await writeFileAtomic(join(folder, 'config.json'), configText(config));
-  const generation = generationConfig(model.config);
+  const generation = model.generation ?? generationConfig(model.config);
   await writeFileAtomic(join(folder, 'generation_config.json'), `${JSON.stringify(generation, null, 2)}\n`);
 }
 
@@ -171,17 +176,22 @@ function generationConfig(config: ModelConfig): Record<string, unknown> {
   return { _from_model_config: true, ...ids };
 }
 
-/** Ids that end a generation: generation_config.json's, else config.json's. */
-export function endOfTextIds(folder: string, config: ModelConfig): number[] {
+/** @returns null where the folder has none. @throws Error naming the file when it does not hold a JSON object */
+function readGenerationConfig(folder: string): Record<string, unknown> | null {
   const path = join(folder, 'generation_config.json');
-  let ids: unknown = config.eos_token_id;
-  if (existsSync(path)) {
-    try {
-      ids = (JSON.parse(readFileSync(path, 'utf8')) as { eos_token_id?: unknown }).eos_token_id ?? ids;
-    } catch (cause) {
-      throw new Error(`${path}: not valid JSON: ${(cause as Error).message}`, { cause });
-    }
+  if (!existsSync(path)) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (cause) {
+    throw new Error(`${path}: not valid JSON: ${(cause as Error).message}`, { cause });
   }
-  if (ids === undefined || ids === null) return [];
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new Error(`${path}: must hold a JSON object`);
+}
+
+/** Ids that end a generation: generation_config.json's, else config.json's. */
+export function endOfTextIds({ config, generation }: Pick<CausalModel, 'config' | 'generation'>): number[] {
+  const ids = generation?.eos_token_id ?? config.eos_token_id ?? [];
   return (Array.isArray(ids) ? ids : [ids]).filter((id): id is number => Number.isInteger(id));
 }

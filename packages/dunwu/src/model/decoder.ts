@@ -44,10 +44,11 @@ export class Decoder {
     const tensors: Tensor[] = [];
     this.#number = scope(() =>
       noGrad(() => {
-        for (const [name, tensor] of Object.entries(model.decoderParts())) {
-          if (tensor === null) continue;
-          names.push(name);
-          tensors.push(tensor.contiguous());
+        for (const [name, given] of Object.entries(model.decoderParts())) {
+          if (given === null) continue;
+          const [called, part] = scope(() => readyPart(name, given, dtype));
+          names.push(called);
+          tensors.push(part);
         }
         const settings = decoderSettings(model.config);
         // Here, while matrices that were made for it (rounded, or with adapters merged in) are there: it keeps hold of them.
@@ -84,6 +85,25 @@ export class Decoder {
   }
 }
 
+/** What is not multiplied with on matrix units. */
+const NO_TILES = /(norm|bias|router|embedding|kv_b)$/;
+
+/**
+ * A part as decoder.cpp takes it. Matrices that are to be read as bfloat16 are brought into the matrix units' order where that costs no
+ * memory: where they are copied anyway, because they are kept in float32 or were made for this.
+ */
+function readyPart(name: string, given: Tensor | (() => Tensor), dtype: DecoderType): [name: string, tensor: Tensor] {
+  const made = typeof given === 'function';
+  const tensor = made ? given() : given;
+  if (dtype === 'bfloat16' && !NO_TILES.test(name) && (made || tensor.dtype === 'float32')) {
+    const tiles = tilesOf(tensor) as Tensor;
+    if (tiles.numel > 0) return [`${name}_tiles`, tiles];
+    return [name, tensor.to('bfloat16')];
+  }
+  return [name, tensor.contiguous()];
+}
+
+const tilesOf = op('dunwu::decoder_tiles');
 const create = op('dunwu::decoder_create');
 const step = op('dunwu::decoder_step');
 const free = op('dunwu::decoder_free');

@@ -89,7 +89,10 @@ export class Linear {
     const y = plain ? x.linear(weight, this.bias) : shortLinear(x, weight, this.bias);
     // In place: y is nobody else's yet, and its backward does not look at it.
     for (const { part, a, b, scale } of this.#beside) {
-      y.narrow(-1, part.from, part.length).add_(x.linear(a.to(x.dtype)).mul(scale).linear(b.to(x.dtype)));
+      // A scope of its own: the product is as large as y, and nobody looks at it again.
+      scope(() => {
+        y.narrow(-1, part.from, part.length).add_(x.linear(a.to(x.dtype)).mul(scale).linear(b.to(x.dtype)));
+      });
     }
     return y;
   }
@@ -101,15 +104,16 @@ export class Linear {
   effectiveWeight(): Tensor {
     if (this.#beside.length === 0) return this.#weight;
     const weight = this.#weight.clone();
-    for (const { part, a, b, scale } of this.#beside) {
-      weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
-    }
+    for (const adapter of this.#beside) addProduct(weight, adapter);
     return weight;
   }
 
   /** What the fused decoder is given: adapters are merged for it. */
   decoderParts(name: string): DecoderParts {
-    return { [name]: this.effectiveWeight(), [`${name}_bias`]: this.bias };
+    return {
+      [name]: this.#beside.length === 0 ? this.#weight : () => this.effectiveWeight(),
+      [`${name}_bias`]: this.bias,
+    };
   }
 
   /** Puts the adapters into W, whose old values are kept beside. Twice is once. */
@@ -176,13 +180,9 @@ export class Linear {
   }
 
   #mergeInto(): void {
-    scope(() =>
-      noGrad(() => {
-        for (const { part, a, b, scale } of this.#adapters) {
-          this.weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
-        }
-      }),
-    );
+    noGrad(() => {
+      for (const adapter of this.#adapters) addProduct(this.weight, adapter);
+    });
   }
 
   #disposeAdapters(): void {
@@ -192,6 +192,13 @@ export class Linear {
     }
     this.#adapters = [];
   }
+}
+
+/** weight += scale · B A, in the part's rows. The product is as large as they are: freed before the next. */
+function addProduct(weight: Tensor, { part, a, b, scale }: LinearAdapter): void {
+  scope(() => {
+    weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
+  });
 }
 
 /** The tensors of a projection's adapters, named as PEFT names them. @param prefix that of the module they are in */

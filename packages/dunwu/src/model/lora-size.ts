@@ -26,7 +26,7 @@ export interface LoraMemory {
   readonly parameters: number;
   /** The model's weights; adapters with gradients and AdamW's two moments. */
   readonly training: number;
-  /** While adapters are merged: the matrices under them once more. */
+  /** While adapters are merged for decoding in float32: the matrices under them once more. In bfloat16 they are rounded in any case. */
   readonly merging: number;
 }
 

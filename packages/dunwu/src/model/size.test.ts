@@ -74,7 +74,10 @@ test('Qwen2.5-0.5B: 494 M parameters, by hand what it needs', () => {
   expect(size.parts.at(-1)).toEqual({ part: 'head', total: 0, active: 151936 * 896 });
   expect(modelMemory(size)).toEqual({
     weights: 4 * 494_032_768,
+    // All but the norms: two of each layer and the last.
+    rounded: 2 * (494_032_768 - 49 * 896),
     training: 16 * 494_032_768,
+    summing: 4 * 151_936 * 896,
     reference: 4 * 494_032_768,
     cachePerToken: 4 * 24 * 2 * 2 * 64,
   });

@@ -165,19 +165,31 @@ function denseParts(config: DenseConfig): LayerPart[] {
 /** Bytes of a number as this program computes: float32. */
 const BYTES = 4;
 
-/** Memory that a model needs, in bytes, without what is computed for a batch (activations, logits). */
+/** Memory that a model needs, in bytes, without what is computed for a batch (batch-memory.ts). */
 export interface ModelMemory {
   /** Weights. */
   readonly weights: number;
+  /** What decoding in bfloat16 has beside them: the matrices, rounded. */
+  readonly rounded: number;
   /** Weights, gradients, and AdamW's two moments. */
   readonly training: number;
+  /** While a step adds up the embedding's gradients: a second of them. */
+  readonly summing: number;
   /** Weights of a reference policy beside it, which GRPO with a KL and PPO hold. */
   readonly reference: number;
   /** What the cache holds for one token of one sequence. */
   readonly cachePerToken: number;
 }
 
-export function modelMemory({ total, cache, prediction }: ModelSize): ModelMemory {
+export function modelMemory({ parts, total, cache, prediction }: ModelSize): ModelMemory {
   const weights = BYTES * (total + (prediction?.total ?? 0));
-  return { weights, training: 4 * weights, reference: weights, cachePerToken: BYTES * cache };
+  const of = (name: ModelPart): number => parts.find(({ part }) => part === name)?.total ?? 0;
+  return {
+    weights,
+    rounded: 2 * (total - of('norms') - of('router')),
+    training: 4 * weights,
+    summing: BYTES * of('embedding'),
+    reference: weights,
+    cachePerToken: BYTES * cache,
+  };
 }

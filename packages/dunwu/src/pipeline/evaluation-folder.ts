@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { type EvaluatedSample, type EvaluationRecord, judge } from '../eval/evaluate.js';
 import type { Problem } from '../task/problem.js';
 import { errorCode, errorText, UsageError } from '../util/errors.js';
-import { namesIn, writeFileAtomic } from '../util/fs.js';
+import { makeFolder, namesIn, writeFileAtomic } from '../util/fs.js';
 import { readJsonl } from '../util/jsonl.js';
 import { FolderLock, LOCK_NAME } from './lock.js';
 import { JsonLines } from './metrics.js';
@@ -40,7 +40,7 @@ export class EvaluationFolder {
    */
   static async open(dir: string, settings: EvaluationSettings, resume: boolean): Promise<EvaluationFolder> {
     try {
-      await mkdir(dir, { recursive: true });
+      makeFolder(dir);
     } catch (error) {
       throw new UsageError(`--out ${dir}: ${errorCode(error) === 'EEXIST' ? 'is a file' : errorText(error)}`);
     }

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode, errorText, UsageError } from '../util/errors.js';
-import { namesIn, writeFileAtomic } from '../util/fs.js';
+import { makeFolder, namesIn, writeFileAtomic } from '../util/fs.js';
 import { FolderLock, LOCK_NAME } from './lock.js';
 import { JsonLines } from './metrics.js';
 import { type Recipe, recipeDifferences, recipeYaml } from './recipe.js';
@@ -42,7 +42,7 @@ export class RunFolder {
   static async open(dir: string, recipe: Recipe, resume: boolean): Promise<RunFolder> {
     const full = path.resolve(dir);
     try {
-      await mkdir(full, { recursive: true });
+      makeFolder(full);
     } catch (error) {
       const why = errorCode(error) === 'EEXIST' ? 'it is a file' : errorText(error);
       throw new UsageError(`cannot use ${dir} as a run folder: ${why}`);

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
+import { cutAtStop } from '../text/stop-strings.js';
+import { StreamingDecoder } from '../text/streaming-decoder.js';
 import { ContinuousEngine, type DrawnToken, type GenerationRequest } from './continuous-engine.js';
 import { RolloutEngine } from './engine.js';
 
@@ -8,6 +10,19 @@ const MODELS: [name: string, make: () => CausalModel][] = [
   ['latent attention', () => tinyModel(3)],
   ['grouped queries', () => tinyDense('qwen3', 3)],
 ];
+
+/** A hand-made reading of the 24 tokens: letters, pairs of them, and the bytes of 苹 and 果, one token each. */
+const TOKENS = [...'abcdefgh', 'ab', 'ba', 'cab', 'hg', 'e ', ' f', 'dd', 'gab', '一', '二'].map((text) => [
+  ...new TextEncoder().encode(text),
+]);
+for (const byte of new TextEncoder().encode('苹果')) TOKENS.push([byte]);
+const SPELLED = {
+  stream: () => new StreamingDecoder((id) => Uint8Array.from(TOKENS[id] ?? [])),
+  decode(tokens: readonly number[]): string {
+    const decoder = SPELLED.stream();
+    return tokens.map((id) => decoder.push(id)).join('');
+  },
+};
 
 describe.each(MODELS)('%s', (_name, make) => {
   let model: CausalModel;
@@ -33,6 +48,7 @@ describe.each(MODELS)('%s', (_name, make) => {
         sampling: one.sampling,
         seed: one.seed,
         stop: one.stop,
+        ...(one.tokenizer === undefined ? {} : { tokenizer: one.tokenizer }),
       })
     ).map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason }));
   const plain = (generated: readonly { tokens: readonly number[]; logprobs: readonly number[]; reason: string }[]) =>
@@ -63,7 +79,6 @@ describe.each(MODELS)('%s', (_name, make) => {
         expect(top).toHaveLength(2);
         expect(top[0]?.[1]).toBeGreaterThanOrEqual(top[1]?.[1] as number);
         expect(logprob).toBeLessThanOrEqual((top[0]?.[1] as number) + 1e-6);
-        return undefined;
       },
     });
     const answers = await engine().generate(one);
@@ -87,7 +102,6 @@ describe.each(MODELS)('%s', (_name, make) => {
           top: vocabulary,
           onToken: (drawn) => {
             told.push(drawn);
-            return undefined;
           },
         }),
       );
@@ -112,7 +126,6 @@ describe.each(MODELS)('%s', (_name, make) => {
         onToken: () => {
           if (!order.includes(i)) order.push(i);
           most = Math.max(most, served.load.active);
-          return undefined;
         },
       });
     await Promise.all([0, 1, 2, 3, 4, 5].map((i) => served.generate(watch(i))));
@@ -120,17 +133,14 @@ describe.each(MODELS)('%s', (_name, make) => {
     expect(most).toBe(2);
   });
 
-  it('a listener ends a response; a signal takes a request out, waiting or not, and the others go on', async () => {
+  it('a signal takes a request out, waiting or not, and the others go on', async () => {
     const served = engine(2);
     const [gone, late] = [new AbortController(), new AbortController()];
-    let seen = 0;
-    const first = served.generate(request(0, { stop: [], onToken: () => ++seen === 3 }));
-    const second = served.generate(
-      request(1, { stop: [], signal: gone.signal, onToken: (_, __) => void gone.abort() }),
-    );
+    const first = served.generate(request(0));
+    const second = served.generate(request(1, { stop: [], signal: gone.signal, onToken: () => gone.abort() }));
     const third = served.generate(request(2, { signal: late.signal }));
     late.abort();
-    expect((await first)[0]).toMatchObject({ reason: 'stop', tokens: { length: 3 } });
+    expect(plain(await first)).toEqual(await alone(request(0)));
     const [cut] = await second;
     expect(cut?.reason).toBe('cancelled');
     expect(cut?.tokens.length).toBeLessThan(4);
@@ -183,6 +193,38 @@ describe.each(MODELS)('%s', (_name, make) => {
   ])('%j can never be served: %s', async (more, message) => {
     expect(engine(4, 100).problem(request(0, more))).toContain(message);
     await expect(engine(4, 100).generate(request(0, more))).rejects.toThrow(message);
+  });
+
+  it('stop strings: a response ends with the token that completes one, in any company', async () => {
+    const sampling = { temperature: 1, top_p: 1, top_k: 0, max_tokens: 40 };
+    const free = await alone(request(0, { sampling, samples: 3, stop: [] }));
+    const text = SPELLED.decode(free[0]?.tokens ?? []);
+    // Over several tokens; one that is near the beginning of all; one that no response has.
+    for (const stop of [[text.slice(9, 13)], [text.slice(20, 22), text.slice(6, 8)], ['果'], ['nowhere']]) {
+      const one = request(0, { sampling: { ...sampling, stop }, samples: 3, stop: [], tokenizer: SPELLED });
+      const expected = free.map(({ tokens, logprobs }) => {
+        const lengths = tokens.map((_, i) => i + 1);
+        const length = lengths.find((n) => stop.some((one) => SPELLED.decode(tokens.slice(0, n)).includes(one)));
+        return {
+          tokens: tokens.slice(0, length),
+          logprobs: logprobs.slice(0, length),
+          reason: length === undefined ? 'length' : 'stop',
+        };
+      });
+      const [answers] = await Promise.all([one, request(1), request(2)].map((each) => engine().generate(each)));
+      expect(plain(answers ?? [])).toEqual(expected);
+      expect(await alone(one)).toEqual(expected);
+    }
+    const cut = await alone(
+      request(0, { sampling: { ...sampling, stop: [text.slice(9, 13)] }, stop: [], tokenizer: SPELLED }),
+    );
+    expect(cut[0]?.reason).toBe('stop');
+    expect(cutAtStop(SPELLED.decode(cut[0]?.tokens ?? []), [text.slice(9, 13)])).toBe(
+      text.slice(0, text.indexOf(text.slice(9, 13))),
+    );
+    await expect(engine().generate(request(0, { sampling: { ...sampling, stop: ['a'] } }))).rejects.toThrow(
+      'sampling.stop needs the tokenizer',
+    );
   });
 
   it('what can be served has no problem', () => {

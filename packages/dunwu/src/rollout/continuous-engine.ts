@@ -2,6 +2,8 @@ import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import { Decoder, type DecoderType } from '../model/decoder.js';
 import { PAGE_TOKENS, PagedCache, pagesFor } from '../model/paged-cache.js';
+import { stopWatch } from '../text/stop-strings.js';
+import type { Tokenizer } from '../text/tokenizer.js';
 import { drawTokens, SequenceRandom } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
 
@@ -26,12 +28,14 @@ export interface GenerationRequest {
   readonly key: string;
   /** Token ids that end a response. */
   readonly stop: readonly number[];
+  /** Reads the tokens where `sampling.stop` has texts that end a response. */
+  readonly tokenizer?: Pick<Tokenizer, 'stream'>;
   /** Token ids that are never drawn. */
   readonly banned?: readonly number[];
   /** How many of the likeliest tokens `onToken` is told. Default 0. */
   readonly top?: number;
-  /** Told every token as it is drawn; true ends that response as `stop` does. */
-  readonly onToken?: (drawn: DrawnToken, sample: number) => boolean | undefined;
+  /** Told every token as it is drawn. */
+  readonly onToken?: (drawn: DrawnToken, sample: number) => void;
   /** Told that a response has ended; not of a request that is cancelled before its first token. */
   readonly onEnd?: (sample: number) => void;
   /** Takes the request out: what it has so far is given back with the reason `cancelled`. */
@@ -39,6 +43,7 @@ export interface GenerationRequest {
 }
 
 export interface Generated {
+  /** All that were drawn: the last is the one that ended the response, or with which one of `sampling.stop` was complete. */
   readonly tokens: readonly number[];
   readonly logprobs: readonly number[];
   readonly reason: 'stop' | 'length' | 'cancelled';
@@ -71,6 +76,8 @@ interface Row {
   readonly logprobs: number[];
   /** Where its entries lie in the cache: those of the prompt's whole pages are shared by the samples. */
   readonly pages: number[];
+  /** Whether a text of `sampling.stop` is complete with this token; null where there are none. */
+  readonly stops: ((token: number) => boolean) | null;
   reason: Generated['reason'] | null;
 }
 
@@ -152,7 +159,8 @@ export class ContinuousEngine {
       const job: Job = { request, rows, pages: [], read: 0, resolve, reject };
       for (let sample = 0; sample < (request.samples ?? 1); sample++) {
         const random = new SequenceRandom(request.seed, `${request.key}/${sample}`);
-        rows.push({ job, sample, random, tokens: [], logprobs: [], pages: [], reason: null });
+        const stops = stopWatch(request.tokenizer, request.sampling.stop);
+        rows.push({ job, sample, random, tokens: [], logprobs: [], pages: [], stops, reason: null });
       }
       this.#waiting.push(job);
       void this.#run();
@@ -408,16 +416,15 @@ export class ContinuousEngine {
     const { request } = row.job;
     row.tokens.push(drawn.token);
     row.logprobs.push(drawn.logprob);
-    let ended = false;
     try {
-      ended = request.onToken?.(drawn, row.sample) === true;
+      request.onToken?.(drawn, row.sample);
     } catch (error) {
       // A listener's fault is its own request's: the others go on.
       for (const one of row.job.rows) one.reason = 'cancelled';
       row.job.reject(error);
       return;
     }
-    if (ended || request.stop.includes(drawn.token)) row.reason = 'stop';
+    if (request.stop.includes(drawn.token) || row.stops?.(drawn.token) === true) row.reason = 'stop';
     else if (row.tokens.length >= request.sampling.max_tokens) row.reason = 'length';
   }
 

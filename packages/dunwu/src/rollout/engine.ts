@@ -1,6 +1,7 @@
 import type { CausalModel } from '../model/causal-model.js';
 import type { DecoderType } from '../model/decoder.js';
 import { PAGE_TOKENS } from '../model/paged-cache.js';
+import type { Tokenizer } from '../text/tokenizer.js';
 import { ContinuousEngine } from './continuous-engine.js';
 import type { Sampling } from './sampling-config.js';
 
@@ -21,7 +22,7 @@ export interface Sample {
   readonly tokens: number[];
   /** log π(token | before) under the sampling policy, one per token (see sampleTokens). */
   readonly logprobs: number[];
-  /** `stop`: the model ended the text. `length`: max_tokens were reached. */
+  /** `stop`: the model ended the text, or said one of `sampling.stop`. `length`: max_tokens were reached. */
   readonly reason: 'stop' | 'length';
 }
 
@@ -30,6 +31,8 @@ export interface RolloutOptions {
   readonly seed: number | string;
   /** Token ids that end a response. */
   readonly stop: readonly number[];
+  /** Reads the tokens where `sampling.stop` has texts that end a response. */
+  readonly tokenizer?: Pick<Tokenizer, 'stream'>;
   /** Token ids that are never drawn. */
   readonly banned?: readonly number[];
   /** Sequences decoded side by side; more prompts are taken in turns. Default 512. */
@@ -47,25 +50,25 @@ export interface RolloutOptions {
  * its memory is given back.
  */
 export class RolloutEngine {
-  readonly #model: CausalModel;
+  readonly model: CausalModel;
   readonly #dtype: DecoderType | undefined;
 
   /** @param dtype what weights are read as while decoding; default as they are */
   constructor(model: CausalModel, dtype?: DecoderType) {
-    this.#model = model;
+    this.model = model;
     this.#dtype = dtype;
   }
 
   /** All samples, ordered by prompt and sample. @throws Error when a prompt is empty or too long for the model. */
   async generate(prompts: readonly RolloutPrompt[], options: RolloutOptions): Promise<Sample[]> {
-    const { sampling, maxRows = 512, seed, stop, banned, signal, onProgress, onToken } = options;
+    const { sampling, maxRows = 512, seed, stop, tokenizer, banned, signal, onProgress, onToken } = options;
     this.#check(prompts, sampling.max_tokens);
     const total = prompts.reduce((sum, { samples }) => sum + samples, 0);
     const longest = prompts.reduce((most, { tokens }) => Math.max(most, tokens.length), 0) + sampling.max_tokens;
     const rows = prompts.reduce((most, { samples }) => Math.max(most, samples), Math.min(maxRows, total));
     let made = 0;
     let finished = 0;
-    const engine = new ContinuousEngine(this.#model, {
+    const engine = new ContinuousEngine(this.model, {
       maxRows: rows,
       // A page more for each row: pages are taken whole.
       maxTokens: rows * (longest + PAGE_TOKENS),
@@ -82,12 +85,12 @@ export class RolloutEngine {
             sampling,
             seed,
             stop,
+            ...(tokenizer === undefined ? {} : { tokenizer }),
             ...(banned === undefined ? {} : { banned }),
             ...(signal === undefined ? {} : { signal }),
             onToken: ({ token }, sample) => {
               made++;
               onToken?.(token, prompt, sample);
-              return undefined;
             },
             onEnd: () => {
               finished++;
@@ -105,7 +108,7 @@ export class RolloutEngine {
   }
 
   #check(prompts: readonly RolloutPrompt[], maxTokens: number): void {
-    const limit = this.#model.config.max_position_embeddings;
+    const limit = this.model.config.max_position_embeddings;
     prompts.forEach(({ tokens, samples }, i) => {
       if (tokens.length === 0) throw new Error(`prompt ${i} is empty`);
       if (samples < 1) throw new Error(`prompt ${i}: samples must be at least 1, got ${samples}`);

@@ -10,6 +10,8 @@ export const samplingSchema = z.strictObject({
   top_k: z.number().int().nonnegative().default(0),
   /** Most new tokens. */
   max_tokens: z.number().int().positive(),
+  /** Texts that end a response, which is cut before the first of them (text/stop-strings.ts). */
+  stop: z.array(z.string().min(1)).optional(),
 });
 
 export type Sampling = z.output<typeof samplingSchema>;

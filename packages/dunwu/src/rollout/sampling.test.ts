@@ -192,6 +192,7 @@ it('the schema has the defaults of the field and refuses what cannot be', () => 
     { top_k: 1.5 },
     { max_tokens: 0 },
     { beam: 2 },
+    { stop: [''] },
   ]) {
     expect(samplingSchema.safeParse({ max_tokens: 5, ...wrong }).success).toBe(false);
   }

@@ -2,6 +2,7 @@ import { liveTensors, noGrad, scope, type Tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { ids, type TinyOverrides, tinyModel } from '../model/testing/tiny.js';
+import { StreamingDecoder } from '../text/streaming-decoder.js';
 import { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './engine.js';
 import { samplingProbabilities } from './sampling.js';
 import { SpeculativeEngine } from './speculative.js';
@@ -115,6 +116,21 @@ describe('greedy decoding', () => {
     expect(sample?.tokens.some((token) => given.banned?.includes(token))).toBe(false);
     const short = await new SpeculativeEngine(model).generate(prompt, options({ max_tokens: 1 }));
     expect(short[0]?.tokens.length).toBe(1);
+    model.dispose();
+  });
+
+  it('stop strings end a response as they do without drafts', async () => {
+    const model = mtpModel(105);
+    const tokenizer = { stream: () => new StreamingDecoder((id) => Uint8Array.of(97 + id)) };
+    const [free] = await new RolloutEngine(model).generate(PROMPTS, options());
+    const letters = (free?.tokens ?? []).map((id) => String.fromCharCode(97 + id)).join('');
+    const given = options({ stop: [letters.slice(7, 10)] }, { tokenizer });
+    const samples = await new SpeculativeEngine(model).generate(PROMPTS, given);
+    expect(samples.map(plain)).toEqual((await new RolloutEngine(model).generate(PROMPTS, given)).map(plain));
+    expect(samples[0]).toMatchObject({
+      reason: 'stop',
+      tokens: free?.tokens.slice(0, letters.indexOf(letters.slice(7, 10)) + 3),
+    });
     model.dispose();
   });
 

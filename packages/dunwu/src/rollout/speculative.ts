@@ -1,6 +1,7 @@
 import { arange, full, keep, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import type { TokenCache } from '../model/token-cache.js';
+import { stopWatch } from '../text/stop-strings.js';
 import type { RolloutOptions, RolloutPrompt, Sample } from './engine.js';
 import { drawByInversion, SequenceRandom, sampleTokens, samplingLogprobs, samplingProbabilities } from './sampling.js';
 import { verifyDrafts } from './speculative-sampling.js';
@@ -24,6 +25,8 @@ interface Row {
   readonly random: SequenceRandom;
   readonly tokens: number[];
   readonly logprobs: number[];
+  /** As of the plain engine. */
+  readonly stops: ((token: number) => boolean) | null;
   reason: Sample['reason'] | null;
 }
 
@@ -91,6 +94,7 @@ export class SpeculativeEngine {
           random: new SequenceRandom(options.seed, `${key}/${sample}`),
           tokens: [],
           logprobs: [],
+          stops: stopWatch(options.tokenizer, sampling.stop),
           reason: null,
         }),
       ),
@@ -124,7 +128,7 @@ export class SpeculativeEngine {
       row.tokens.push(token);
       row.logprobs.push(logprob);
       options.onToken?.(token, row.prompt, row.sample);
-      if (ends.has(token)) row.reason = 'stop';
+      if (ends.has(token) || row.stops?.(token) === true) row.reason = 'stop';
       else if (row.tokens.length >= options.sampling.max_tokens) row.reason = 'length';
     };
     const state = this.#prefill(prompts, rows, options, take);

@@ -1,21 +1,17 @@
 import { expect, test } from 'vitest';
 import { encodeTagged } from '../text/template.js';
 import { makeTokenizer, SMALL_CORPUS } from '../text/testing/make-tokenizer.js';
-import { AnswerReader, type AnswerReaderOptions } from './answer-reader.js';
+import { type AnswerPiece, AnswerReader, type AnswerReaderOptions } from './answer-reader.js';
 
 const tokenizer = await makeTokenizer(SMALL_CORPUS, { vocab_size: 264 }); // next to no merges: a token a character
 const EOS = 1;
 
-/** Every piece in the order it comes, as part:text; `|` where the response ended by itself. */
+/** Every piece in the order it comes, as part:text; `|` where the tokens end. */
 function read(text: string, options: Partial<AnswerReaderOptions> = {}): string[] {
-  const reader = new AnswerReader(tokenizer, { stop: [EOS], stopStrings: [], ...options });
-  const seen: string[] = [];
-  for (const token of [...encodeTagged(tokenizer, text), EOS]) {
-    const { pieces, stopped } = reader.push(token);
-    seen.push(...pieces.map((piece) => `${piece.part}:${piece.text}`));
-    if (stopped) return seen;
-  }
-  return [...seen, '|', ...reader.end().map((piece) => `${piece.part}:${piece.text}`)];
+  const reader = new AnswerReader(tokenizer, { ends: [EOS], ...options });
+  const told = [...encodeTagged(tokenizer, text), EOS].map((token) => reader.push(token));
+  const named = (pieces: readonly AnswerPiece[]) => pieces.map((piece) => `${piece.part}:${piece.text}`);
+  return [...named(told.flat()), '|', ...named(reader.end())];
 }
 
 test('thought and answer, without tags, blanks between them, and the token that ends it', () => {
@@ -34,27 +30,34 @@ test('a thought that the prompt has begun is reasoning, closed or not', () => {
   ]);
 });
 
-test('the end of a thought that looked like a stop string comes before the answer', () => {
-  expect(read('<think>ax</think>yb', { stopStrings: ['xy'] })).toEqual([
+test('what may be the beginning of a stop string is held back until it is clear, and keeps its part', () => {
+  expect(read('<think>ax</think>yb', { stop: ['x</think>z', 'by'] })).toEqual([
     'reasoning:a',
     'reasoning:x',
     'content:y',
-    'content:b',
     '|',
+    'content:b',
   ]);
-  // And the end of an answer before a thought behind it.
-  expect(read('ax<think>y</think>b', { stopStrings: ['xy'] })).toEqual([
+  expect(read('ax<think>y</think>b', { stop: ['x<think>z'] })).toEqual([
     'content:a',
     'content:x',
     'reasoning:y',
     'content:b',
     '|',
   ]);
+  expect(read('<think>bx', { stop: ['xy'] })).toEqual(['reasoning:b', '|', 'reasoning:x']);
 });
 
-test('a stop string ends it in either part; what looks like one is held back to the end', () => {
-  expect(read('<think>axyb</think>c', { stopStrings: ['xy'] })).toEqual(['reasoning:a']);
-  expect(read('<think>a</think>bxyc', { stopStrings: ['xy'] })).toEqual(['reasoning:a', 'content:b']);
-  expect(read('bx', { stopStrings: ['xy'] })).toEqual(['content:b', '|', 'content:x']);
-  expect(read('<think>bx', { stopStrings: ['xy'] })).toEqual(['reasoning:b', '|', 'reasoning:x']);
+test('nothing is told from a stop string on, in either part; a tag may be one, or a part of one', () => {
+  expect(read('<think>axyb</think>c', { stop: ['xy'] })).toEqual(['reasoning:a', '|']);
+  expect(read('<think>a</think>bxyc', { stop: ['xy'] })).toEqual(['reasoning:a', 'content:b', '|']);
+  expect(read('<think>a</think>b', { stop: ['</think>'] })).toEqual(['reasoning:a', '|']);
+  expect(read('<think>ab</think>cd', { stop: ['b</think>c'] })).toEqual(['reasoning:a', '|']);
+});
+
+test('counts the tokens of the thought, its tags left out', () => {
+  const reader = new AnswerReader(tokenizer, { ends: [EOS] });
+  const thought = encodeTagged(tokenizer, '苹 a');
+  for (const token of encodeTagged(tokenizer, '<think>苹 a</think>bc')) reader.push(token);
+  expect(reader.reasoningTokens).toBe(thought.length);
 });

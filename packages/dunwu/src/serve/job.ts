@@ -11,7 +11,6 @@ import type { ServedModel, Service } from './service.js';
 export interface Job {
   readonly request: GenerationRequest;
   readonly samples: number;
-  readonly stopStrings: readonly string[];
   /** All is content. */
   readonly raw: boolean;
   /** The prompt has begun the thought. */
@@ -90,31 +89,31 @@ export function jobOf(
       top_p: asked.top_p ?? 1,
       top_k: asked.top_k ?? 0,
       max_tokens: longest ?? Math.min(room, DEFAULT_NEW_TOKENS),
+      stop: asked.stop,
     },
     seed: asked.seed ?? randomInt(2 ** 47),
     key,
     stop: model.stop,
+    tokenizer: model.tokenizer,
     top: (chat ? asked.top_logprobs : asked.logprobs) ?? 0,
   };
   const problem = engine.problem(request);
   if (problem !== null) throw new ApiError(400, problem);
   const thinking = chat && begunThought(model.tokenizer, tokens) !== '';
-  return { request, samples, stopStrings: asked.stop, raw: !chat, thinking };
+  return { request, samples, raw: !chat, thinking };
 }
 
 /** Runs a job to its end. @throws ApiError when it takes too long or the client goes; what the engine throws is its own */
 export async function work(
-  { request, samples, stopStrings, raw, thinking }: Job,
+  { request, samples, raw, thinking }: Job,
   { engine, model, settings }: Service,
   client: AbortSignal,
   onToken?: OnToken,
 ): Promise<Finished[]> {
   const { stop, tokenizer } = model;
   const late = AbortSignal.timeout(settings.timeoutMs);
-  const readers = Array.from(
-    { length: samples },
-    () => new AnswerReader(tokenizer, { stop, stopStrings, raw, thinking }),
-  );
+  const options = { ends: stop, stop: request.sampling.stop, raw, thinking };
+  const readers = Array.from({ length: samples }, () => new AnswerReader(tokenizer, options));
   const texts = readers.map(() => ({ reasoning: '', content: '' }));
   const drawn: DrawnToken[][] = readers.map(() => []);
   const append = (sample: number, pieces: readonly AnswerPiece[]): void => {
@@ -124,11 +123,10 @@ export async function work(
     ...request,
     signal: AbortSignal.any([client, late]),
     onToken: (token, sample) => {
-      const { pieces, stopped } = (readers[sample] as AnswerReader).push(token.token);
+      const pieces = (readers[sample] as AnswerReader).push(token.token);
       if (!stop.includes(token.token)) drawn[sample]?.push(token);
       append(sample, pieces);
       onToken?.(sample, token, pieces);
-      return stopped;
     },
   });
   if (generated.some(({ reason }) => reason === 'cancelled')) {

@@ -2,6 +2,7 @@ import { begunThought } from './begun-thought.js';
 import { chatTokens, type Message } from './chat-prompt.js';
 import { CHAT_TEMPLATE } from './chat-template.js';
 import { type PromptLimit, PromptTooLong } from './prompt-limit.js';
+import { cutAtStop } from './stop-strings.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export { type Message, renderChatTemplate } from './chat-prompt.js';
@@ -135,23 +136,29 @@ export function responseTokens(tokenizer: Tokenizer, prompt: readonly number[], 
 }
 
 /**
- * The text of generated ids, up to the first id that ends a response, think and answer tags kept: what rewards read. A
- * thought that the prompt has begun is whole: its `<think>` is the text's beginning. Never throws.
- * @param options `prompt`: the ids that the response followed; `stop`: ids that end it (default: the tokenizer's EOS)
+ * The text of generated ids, up to the first id or text that ends a response, think and answer tags kept: what rewards read.
+ * A thought that the prompt has begun is whole: its `<think>` is the text's beginning. Never throws.
+ * @param options `prompt`: the ids that the response followed; `stop`: ids that end it (default: the tokenizer's EOS);
+ *   `strings`: texts that do
  */
 export function decodeResponse(
   tokenizer: Tokenizer,
   ids: Iterable<number>,
-  options: { readonly prompt?: readonly number[]; readonly stop?: readonly number[] } = {},
+  options: {
+    readonly prompt?: readonly number[];
+    readonly stop?: readonly number[];
+    readonly strings?: readonly string[] | undefined;
+  } = {},
 ): string {
   const { eos } = tokenizer.special;
-  const { prompt, stop = eos === undefined ? [] : [eos] } = options;
+  const { prompt, stop = eos === undefined ? [] : [eos], strings = [] } = options;
   const kept: number[] = [];
   for (const id of ids) {
     if (stop.includes(id)) break;
     kept.push(id);
   }
-  return (prompt === undefined ? '' : begunThought(tokenizer, prompt)) + tokenizer.decode(kept);
+  const begun = prompt === undefined ? '' : begunThought(tokenizer, prompt);
+  return begun + cutAtStop(tokenizer.decode(kept), strings);
 }
 
 export interface MessageOptions extends PromptLimit {

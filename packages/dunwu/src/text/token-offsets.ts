@@ -3,16 +3,19 @@ import type { Tokenizer } from './tokenizer.js';
 /**
  * Where each token of a response ends in its text: after token k the first `result[k]` UTF-16 code units of
  * `decodeResponse(tokenizer, ids)` are complete. A character whose bytes lie in several tokens is complete with the last
- * of them; tokens that hold only a part of one end where the character before it ends. From the first EOS on there is no
- * text. (Bytes that are no UTF-8 become U+FFFD with the token that makes certain that they are none.)
+ * of them; tokens that hold only a part of one end where the character before it ends. From the first id of `stop` on (the
+ * EOS by default) there is no text. (Bytes that are no UTF-8 become U+FFFD with the token that makes certain that they are none.)
  *
  * @throws Error for a tokenizer that is not byte-level.
  */
-export function tokenTextEnds(tokenizer: Tokenizer, ids: readonly number[]): number[] {
+export function tokenTextEnds(
+  tokenizer: Tokenizer,
+  ids: readonly number[],
+  stop: readonly (number | undefined)[] = [tokenizer.special.eos],
+): number[] {
   const decoder = tokenizer.stream();
-  const { eos } = tokenizer.special;
-  const stop = eos === undefined ? -1 : ids.indexOf(eos);
-  const kept = stop < 0 ? ids.length : stop;
+  const end = ids.findIndex((id) => stop.includes(id));
+  const kept = end < 0 ? ids.length : end;
   const ends: number[] = [];
   let length = 0;
   for (let k = 0; k < kept; k++) {

@@ -1,6 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../util/fs.js';
+import { makeFolder, writeFileAtomic } from '../util/fs.js';
 import type { TrainedBpe } from './bpe-trainer.js';
 import { CHAT_TEMPLATE } from './chat-template.js';
 import { splitConfigs } from './pre-tokenizer.js';
@@ -73,7 +72,7 @@ export function tokenizerConfigJson(bpe: TrainedBpe): string {
 
 /** Writes `tokenizer.json` and `tokenizer_config.json` into a folder, which is made if need be; each file atomically. */
 export async function saveTokenizer(folder: string, bpe: TrainedBpe): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   await writeFileAtomic(join(folder, 'tokenizer_config.json'), tokenizerConfigJson(bpe));
   await writeFileAtomic(join(folder, 'tokenizer.json'), tokenizerJson(bpe));
 }

@@ -6,6 +6,7 @@ import { processAdvantages } from '../objective/process-advantage.js';
 import { RewardProgram } from '../reward/program.js';
 import type { Trace } from '../reward/trace.js';
 import { RolloutEngine, type Sample } from '../rollout/engine.js';
+import { stopIds } from '../rollout/stop-ids.js';
 import type { Problem, Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Random, type RandomState } from '../util/random.js';
@@ -239,7 +240,8 @@ class GrpoTrainer {
         zeroSpread: zeroSpread > 0,
       };
     }
-    const outputs = rollouts.map((rollout) => steppedOutput(rollout, this.tokenizer));
+    const stop = stopIds(this.policy, this.tokenizer);
+    const outputs = rollouts.map((rollout) => steppedOutput(rollout, this.tokenizer, stop));
     const { advantages, stepAdvantages, zeroSpread } = processAdvantages([outputs], config);
     return {
       rollouts,

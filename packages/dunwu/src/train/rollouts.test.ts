@@ -58,6 +58,29 @@ describe('rollOut', () => {
     expect(one?.response).toBe(`<think>\n${decodeResponse(distilled, one?.sample.tokens ?? [])}`);
   });
 
+  it('ends at any id that the model’s folder names, and at stop strings; neither is part of the response', async () => {
+    const free = await rollOut(new RolloutEngine(model), tokenizer, PROBLEMS, plan(String));
+    const [id] = free[0]?.sample.tokens.slice(2) ?? [];
+    model.generation = { eos_token_id: [99, id] };
+    const ended = await rollOut(new RolloutEngine(model), tokenizer, PROBLEMS, plan(String));
+    model.generation = null;
+    const end = free[0]?.sample.tokens.indexOf(id as number) as number;
+    expect(ended[0]?.sample).toMatchObject({ tokens: free[0]?.sample.tokens.slice(0, end + 1), reason: 'stop' });
+    expect(ended[0]?.response).toBe(tokenizer.decode(free[0]?.sample.tokens.slice(0, end) ?? []));
+
+    const stop = [free[1]?.response.slice(1, 3) as string];
+    const cut = await rollOut(new RolloutEngine(model), tokenizer, PROBLEMS, {
+      ...plan(String),
+      sampling: { ...plan(String).sampling, stop },
+    });
+    for (const [i, { sample, response }] of cut.entries()) {
+      const whole = free[i] as (typeof free)[number];
+      expect(sample.tokens).toEqual(whole.sample.tokens.slice(0, sample.tokens.length));
+      expect(response).toBe(whole.response.split(stop[0] as string)[0]);
+    }
+    expect(cut[1]?.sample.reason).toBe('stop');
+  });
+
   it('problem by problem, each with its prompt, its tokens and their text', async () => {
     const rollouts = await rollOut(
       new RolloutEngine(model),

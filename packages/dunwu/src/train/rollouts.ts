@@ -4,6 +4,7 @@ import { chainOfThought } from '../reward/tags.js';
 import type { Trace } from '../reward/trace.js';
 import type { RolloutEngine, Sample } from '../rollout/engine.js';
 import type { Sampling } from '../rollout/sampling-config.js';
+import { stopIds } from '../rollout/stop-ids.js';
 import type { Problem } from '../task/problem.js';
 import { decodeResponse, renderPrompt } from '../text/template.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -45,16 +46,21 @@ export async function rollOut(
   plan: RolloutPlan,
 ): Promise<Rollout[]> {
   const prompts = problems.map((problem) => renderPrompt(tokenizer, problem.prompt));
+  const stop = stopIds(engine.model, tokenizer);
   // Not stopped half-way: a step that was begun is finished and saved, so nothing of it is lost or done twice.
   const samples = await engine.generate(
     prompts.map((tokens, i) => ({ tokens, samples: plan.samples, key: plan.key(i) })),
-    { sampling: plan.sampling, seed: plan.seed, stop: [tokenizer.special_id('eos')] },
+    { sampling: plan.sampling, seed: plan.seed, stop, tokenizer },
   );
   return samples.map((sample) => ({
     problem: problems[sample.prompt] as Problem,
     prompt: prompts[sample.prompt] as number[],
     sample,
-    response: decodeResponse(tokenizer, sample.tokens, { prompt: prompts[sample.prompt] as number[] }),
+    response: decodeResponse(tokenizer, sample.tokens, {
+      prompt: prompts[sample.prompt] as number[],
+      stop,
+      strings: plan.sampling.stop,
+    }),
   }));
 }
 

@@ -1,5 +1,6 @@
 import { evaluate } from '../eval/evaluate.js';
 import type { CausalModel } from '../model/causal-model.js';
+import type { Sampling } from '../rollout/sampling-config.js';
 import type { Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import type { ValidationConfig } from './validation-config.js';
@@ -12,7 +13,7 @@ export async function validationMetrics(
   policy: CausalModel,
   tokenizer: Tokenizer,
   task: Task,
-  config: { readonly validation?: ValidationConfig | undefined; readonly sampling: { readonly max_tokens: number } },
+  config: { readonly validation?: ValidationConfig | undefined; readonly sampling: Sampling },
   seed: number,
   n: number,
 ): Promise<Record<string, number>> {
@@ -22,6 +23,7 @@ export async function validationMetrics(
   const { evaluation } = await evaluate(policy, tokenizer, task.fixed('validation', validation.n), {
     samples: validation.samples,
     maxTokens: sampling.max_tokens,
+    ...(sampling.stop === undefined ? {} : { stop: sampling.stop }),
     seed,
   });
   return {

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { listFiles, namesIn, writeFileAtomic } from './fs.js';
+import { listFiles, makeFolder, namesIn, writeFileAtomic } from './fs.js';
 
 let dir = '';
 beforeEach(async () => {
@@ -31,4 +31,16 @@ test('lists files below a folder, sorted', async () => {
   await writeFile(path.join(dir, 'a'), '');
   expect(await listFiles(dir)).toEqual(['a', 'b/y']);
   expect(await namesIn(path.join(dir, 'nowhere'))).toBeNull();
+});
+
+test('makes a folder with those above it; says no where there can be none, and comes back', async () => {
+  makeFolder(path.join(dir, 'a', 'b', 'c'));
+  makeFolder(path.join(dir, 'a', 'b', 'c'));
+  expect(await listFiles(dir)).toEqual([]);
+  expect(await readdir(path.join(dir, 'a', 'b'))).toEqual(['c']);
+  await writeFile(path.join(dir, 'file'), '');
+  expect(() => makeFolder(path.join(dir, 'file'))).toThrow('EEXIST');
+  expect(() => makeFolder(path.join(dir, 'file', 'x'))).toThrow('ENOTDIR');
+  expect(() => makeFolder('/proc/nowhere')).toThrow(/ENOENT|EACCES|EROFS/);
+  expect(() => makeFolder('/proc/nowhere/deep/er')).toThrow(/ENOENT|EACCES|EROFS/);
 });

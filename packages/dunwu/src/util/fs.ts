@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { errorCode } from './errors.js';
@@ -23,6 +23,24 @@ export async function writeFileAtomic(file: string, data: string | Uint8Array): 
     throw error;
   }
   await syncFolder(path.dirname(file));
+}
+
+/**
+ * Makes a folder, and those above it that are missing. Not by mkdir's `recursive`, which never comes back (Node 20) where a
+ * file system takes no folders, as /proc does.
+ * @throws the system's error: EEXIST for a file of that name
+ */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'EEXIST' && statSync(folder).isDirectory()) return;
+    const above = path.dirname(path.resolve(folder));
+    if (code !== 'ENOENT' || existsSync(above)) throw error;
+    makeFolder(above);
+    makeFolder(folder);
+  }
 }
 
 /** Makes a folder's entries (names, not contents) durable. Does nothing on file systems that cannot. */

@@ -241,21 +241,17 @@ class TypedDecoder : public Decoder {
     return own(parts.tensor(name).to(at::kFloat).contiguous()).template const_data_ptr<float>();
   }
 
-  /// Weights of another type are copied: rounded, and into tiles where they are multiplied on matrix units.
+  /// Weights as they are, or in tiles (`decoder_tiles`); those of another type are copied.
   Weights<W> weight(const Parts& parts, const std::string& name) {
-    const at::Tensor tensor = parts.tensor(name);
     if constexpr (std::is_same_v<W, c10::BFloat16>) {
-      const int64_t columns = tensor.size(-1), rows = tensor.numel() / std::max<int64_t>(columns, 1);
-      if (on_units_ && tensor.scalar_type() == at::kFloat && fits_tiles(tensor.size(-2), columns)) {
-        const at::Tensor tiles = own(at::empty({rows, columns}, at::kBFloat16));
-        auto* to = tiles.data_ptr<c10::BFloat16>();
-        const float* from = tensor.const_data_ptr<float>();
-        at::parallel_for(0, rows / kTileRows, 1, [&](int64_t begin, int64_t end) { pack_tiles(from, begin * kTileRows, end * kTileRows, columns, to); });
-        return {{nullptr, rows, columns, columns, 1}, to};
+      if (parts.has(name + "_tiles")) {
+        const at::Tensor& tiles = own(parts.tensor(name + "_tiles"));
+        const int64_t columns = tiles.size(-1);
+        return {{nullptr, tiles.numel() / columns, columns, columns, 1}, tiles.const_data_ptr<c10::BFloat16>()};
       }
-      return {matrix<W>(own(tensor.to(at::kBFloat16))), nullptr};
+      return {matrix<W>(own(parts.tensor(name).to(at::kBFloat16))), nullptr};
     } else {
-      return matrix<W>(own(tensor.to(at::kFloat)));
+      return matrix<W>(own(parts.tensor(name).to(at::kFloat)));
     }
   }
 
@@ -266,7 +262,7 @@ class TypedDecoder : public Decoder {
     layer.input_norm = vector(parts, at + "input_norm");
     layer.post_norm = vector(parts, at + "post_norm");
     if (latent_) {
-      layer.compressed = parts.has(at + "query_a");
+      layer.compressed = parts.has(at + "query_a") || parts.has(at + "query_a_tiles");
       if (layer.compressed) layer.query_a = linear(parts, at + "query_a");
       layer.query_norm = vector(parts, at + "query_norm");
       layer.query_b = linear(parts, at + "query_b");
@@ -280,7 +276,7 @@ class TypedDecoder : public Decoder {
     }
     layer.output = linear(parts, at + "output");
     layer.dense = !parts.has(at + "router");
-    if (parts.has(at + "gate_up")) {
+    if (parts.has(at + "gate_up") || parts.has(at + "gate_up_tiles")) {
       layer.gate_up = linear(parts, at + "gate_up");
       layer.down = linear(parts, at + "down");
     }
@@ -822,6 +818,18 @@ int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10
   return last;
 }
 
+/// float32 (or bfloat16) weights [.., rows, columns] rounded to bfloat16 and in the order of the matrix units; empty where there are none, or
+/// the matrix has no whole tiles.
+at::Tensor decoder_tiles(const at::Tensor& weight) {
+  const int64_t columns = weight.size(-1), rows = weight.numel() / std::max<int64_t>(columns, 1);
+  if (!has_tiles() || !fits_tiles(weight.size(-2), columns)) return at::empty({0}, at::kBFloat16);
+  const at::Tensor exact = weight.to(at::kFloat).contiguous(), tiles = at::empty(weight.sizes(), at::kBFloat16);
+  auto* to = tiles.data_ptr<c10::BFloat16>();
+  const float* from = exact.const_data_ptr<float>();
+  at::parallel_for(0, rows / kTileRows, 1, [&](int64_t begin, int64_t end) { pack_tiles(from, begin * kTileRows, end * kTileRows, columns, to); });
+  return tiles;
+}
+
 void decoder_free(int64_t number) { decoders().erase(number); }
 
 int64_t decoder_entry_width(int64_t number) { return decoder(number).entry_width; }
@@ -861,6 +869,7 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
   m.def("decoder_create(Tensor[] tensors, str[] names, str[] settings, float[] values, ScalarType dtype) -> int", decoder_create);
+  m.def("decoder_tiles(Tensor weight) -> Tensor", decoder_tiles);
   m.def("decoder_free(int decoder) -> ()", decoder_free);
   m.def("decoder_entry_width(int decoder) -> int", decoder_entry_width);
   m.def("decoder_step(int decoder, Tensor tokens, Tensor lengths, Tensor sequences, Tensor pages, Tensor wanted, Tensor cosine, Tensor sine, Tensor(a!)[] cache) -> Tensor", decoder_step);

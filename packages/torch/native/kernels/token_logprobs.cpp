@@ -87,15 +87,16 @@ void gradient_rows(at::Tensor& logits, const at::Tensor& targets, const at::Tens
   });
 }
 
-/// What a chunk's logits' gradient gives: that of its hidden states, and its part of the weight's. Sums over chunks in a long type are not
+/// What a chunk's logits' gradient gives: that of its hidden states, and its part of the weight's where one is wanted. Sums over chunks in a long type are not
 /// rounded to the products' short one.
 void chunk_gradients(const at::Tensor& d_logits, const at::Tensor& hidden, const at::Tensor& weight, at::Tensor d_hidden, at::Tensor& d_weight) {
   if (takes(hidden, weight)) {
     d_hidden.copy_(product_input_gradient(d_logits, weight));
-    product_weight_gradient(d_logits, hidden, d_weight, true);
+    if (d_weight.defined()) product_weight_gradient(d_logits, hidden, d_weight, true);
     return;
   }
   at::mm_out(d_hidden, d_logits, weight);
+  if (!d_weight.defined()) return;
   if (d_weight.scalar_type() == d_logits.scalar_type())
     d_weight.addmm_(d_logits.t(), hidden);
   else
@@ -132,7 +133,8 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
     const at::Tensor gradients = grads[0].contiguous();
     const at::Tensor own = head(hidden, weight);
     at::Tensor d_hidden = at::empty_like(hidden);
-    at::Tensor d_weight = at::zeros_like(weight);
+    // A frozen head (LoRA) is as large as its gradient would be.
+    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
@@ -189,7 +191,7 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
     const int64_t rows = hidden.size(0);
     const at::Tensor own = head(hidden, weight), reference_own = head(reference_hidden, reference_weight);
     at::Tensor d_hidden = at::empty_like(hidden);
-    at::Tensor d_weight = at::zeros_like(weight);
+    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);

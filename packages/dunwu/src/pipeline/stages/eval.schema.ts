@@ -14,6 +14,8 @@ export const schema = z.strictObject({
   /** Samples a problem at temperature 1, for pass@k and language mixing; 0 leaves them out. */
   samples: z.number().int().nonnegative().default(8),
   max_tokens: z.number().int().positive().default(128),
+  /** Texts that end a response, as `sampling.stop` of the stages that train. */
+  stop: z.array(z.string().min(1)).optional(),
   /** Instruction-following and refusal besides: problems of the general task, of the same split. */
   general: z
     .strictObject({

@@ -1,7 +1,6 @@
 import { type EvaluatedSample, evaluate, evaluationRecord } from '../../eval/evaluate.js';
 import { type GeneralEvaluation, summariseGeneral } from '../../eval/general.js';
 import { loadModel } from '../../model/checkpoint.js';
-import { stopIds } from '../../rollout/stop-ids.js';
 import { createGeneral } from '../../task/general.js';
 import type { Problem } from '../../task/problem.js';
 import { Tokenizer } from '../../text/tokenizer.js';
@@ -28,7 +27,7 @@ export async function run(ctx: StageContext, config: EvalStage): Promise<StageRe
       evaluate(model, tokenizer, asked, {
         samples: k,
         maxTokens: config.max_tokens,
-        stop: stopIds(folder, model.config, tokenizer),
+        ...(config.stop === undefined ? {} : { stop: config.stop }),
         seed: ctx.seed,
         signal: ctx.signal,
         onProgress: (finished) => ctx.progress.update(before + finished),
