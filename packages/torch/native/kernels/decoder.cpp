@@ -22,6 +22,7 @@
 #include "math.h"
 #include "packed_columns.h"
 #include "paged_attention.h"
+#include "paged_tiles.h"
 #include "team.h"
 
 namespace dunwu {
@@ -134,7 +135,10 @@ template <typename W>
 class TypedDecoder : public Decoder {
  public:
   explicit TypedDecoder(const Parts& parts) {
-    if constexpr (std::is_same_v<W, c10::BFloat16>) on_units_ = has_tiles();
+    if constexpr (std::is_same_v<W, c10::BFloat16>) {
+      on_units_ = has_tiles();
+      if (on_units_) head_block_ = kMostTileHeads;
+    }
     layers = parts.whole("layers");
     cache_type = c10::CppTypeToScalarType<W>::value;
     hidden_ = hidden_width = parts.whole("hidden");
@@ -320,10 +324,10 @@ class TypedDecoder : public Decoder {
     room.chosen = chosen_.data();
     room.weights = weights_.data();
     const int64_t longest = longest_of(in);
-    const int64_t heads_near = latent_ ? std::min(heads_, kHeadBlock) : heads_ / groups_, in_width = latent_ ? rank_ + 2 * rotary_half : head_width_;
+    const int64_t heads_near = latent_ ? std::min(heads_, head_block_) : heads_ / groups_, in_width = latent_ ? rank_ + 2 * rotary_half : head_width_;
     const int64_t query_room = latent_ ? entry_width : padded(head_width_), output_room = padded(latent_ ? rank_ : head_width_);
     // 16 columns' numbers as they come, one column's queries, 16 columns' outputs, one column's scores.
-    const int64_t attention = heads_near * (kColumnBlock * (in_width + output_room) + query_room + padded(longest)) + (kColumnBlock + 1) * in_width;
+    const int64_t attention = heads_near * (kColumnBlock * (in_width + output_room) + query_room + padded(longest)) + (kColumnBlock + 1) * padded(in_width) + paged_tiles_room(longest, query_room);
     // The columns of an expert, its gates and ups, and what they become.
     const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
@@ -450,6 +454,16 @@ class TypedDecoder : public Decoder {
     turn(x, in.lengths[m] - 1, in, to);
   }
 
+  /// `attend`, on matrix units as far as there are heads enough.
+  void attend_heads(const Reading<W>& read, const float* queries, int64_t heads, float* scores, float* outputs, float* room) const {
+    int64_t h = 0;
+    if constexpr (std::is_same_v<W, c10::BFloat16>) {
+      for (; on_units_ && heads - h >= kLeastTileHeads; h += std::min(heads - h, kMostTileHeads))
+        attend_tiles(read, queries + h * read.key_width, std::min(heads - h, kMostTileHeads), scores, outputs + h * read.value_width, room);
+    }
+    attend(read, queries + h * read.key_width, heads - h, scores, outputs + h * read.value_width);
+  }
+
   void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
     const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
     float *query_latent = room.first, *query = room.second, *kv = room.third;
@@ -492,15 +506,17 @@ class TypedDecoder : public Decoder {
     team.meet(); 
     float* mixed = room.third;
     {
-      const int64_t parts = (heads_ + kHeadBlock - 1) / kHeadBlock;
+      const int64_t parts = (heads_ + head_block_ - 1) / head_block_;
       const auto [begin, end] = attention_share(team, in, parts);
       if (team.member == 0) clear_padding(mixed, heads_ * rank_, in.columns, width);
-      const int64_t some = std::min(heads_, kHeadBlock), mixed_width = some * padded(rank_), numbers = rank_ + rope;
+      const int64_t some = std::min(heads_, head_block_), mixed_width = some * padded(rank_), numbers = rank_ + rope;
       float *near = room.own[team.member], *queries = near + kColumnBlock * some * numbers;
       float *outputs = queries + some * entry_width, *scores = outputs + kColumnBlock * mixed_width;
+      float* tiles_room = scores + some * padded(longest_of(in));
+      if (on_units_) open_attention_tiles();
       std::fill(queries, queries + some * entry_width, 0.0f);
       for (int64_t part = 0; part < parts; ++part) {
-        const int64_t first = part * kHeadBlock, count = std::min(kHeadBlock, heads_ - first);
+        const int64_t first = part * head_block_, count = std::min(head_block_, heads_ - first);
         // The columns whose item of this part is this member's, 16 at a time: their numbers lie a row apart.
         const int64_t low = (begin - part + parts - 1) / parts, high = (end - part + parts - 1) / parts;
         for (int64_t m = low; m < high;) {
@@ -518,12 +534,13 @@ class TypedDecoder : public Decoder {
             }
             const auto pages_of = [&](int64_t column) { return Pages<W>{cache, table(in, column), in.page_stride, entry_width, in.lengths[column]}; };
             const Pages<W> next = pages_of(m + 1 < high ? m + 1 : m);
-            attend(Reading<W>{pages_of(m), m + 1 < high ? &next : nullptr, 0, entry_width, 0, padded(rank_)}, queries, count, scores, outputs + (m - block) * mixed_width);
+            attend_heads(Reading<W>{pages_of(m), m + 1 < high ? &next : nullptr, 0, entry_width, 0, padded(rank_)}, queries, count, scores, outputs + (m - block) * mixed_width, tiles_room);
           }
           for (int64_t h = 0; h < count; ++h)
             columns_to(outputs + h * padded(rank_), mixed_width, rank_, mixed + (first + h) * rank_ * width + block, width, from, stop - block);
         }
       }
+      if (on_units_) open_tiles();
     }
     team.meet(); 
     float* values = room.second;
@@ -578,6 +595,8 @@ class TypedDecoder : public Decoder {
       if (team.member == 0) clear_padding(mixed, heads_ * head_width_, in.columns, width);
       float *near = room.own[team.member], *queries = near + kColumnBlock * shared * head_width_;
       float *outputs = queries + shared * wide_head, *scores = outputs + kColumnBlock * shared * wide_head;
+      float* tiles_room = scores + shared * padded(longest_of(in));
+      if (on_units_) open_attention_tiles();
       std::fill(queries, queries + shared * wide_head, 0.0f);
       for (int64_t group = 0; group < groups_; ++group) {
         const int64_t low = (begin - group + groups_ - 1) / groups_, high = (end - group + groups_ - 1) / groups_;
@@ -592,12 +611,13 @@ class TypedDecoder : public Decoder {
             }
             const auto pages_of = [&](int64_t column) { return Pages<W>{cache, table(in, column), in.page_stride, wide_head, in.lengths[column]}; };
             const Pages<W> next = pages_of(m + 1 < high ? m + 1 : m);
-            attend(Reading<W>{pages_of(m), m + 1 < high ? &next : nullptr, group * part, wide_head, (groups_ + group) * part, wide_head}, queries, shared, scores, outputs + (m - block) * shared * wide_head);
+            attend_heads(Reading<W>{pages_of(m), m + 1 < high ? &next : nullptr, group * part, wide_head, (groups_ + group) * part, wide_head}, queries, shared, scores, outputs + (m - block) * shared * wide_head, tiles_room);
           }
           for (int64_t h = 0; h < shared; ++h)
             columns_to(outputs + h * wide_head, shared * wide_head, head_width_, mixed + (group * shared + h) * head_width_ * width + block, width, from, stop - block);
         }
       }
+      if (on_units_) open_tiles();
     }
     team.meet(); 
     prepare(team, mixed, heads_ * head_width_, width, room.packed);
@@ -762,8 +782,6 @@ class TypedDecoder : public Decoder {
     for (int64_t k = 0; k < top_k_; ++k) weights[k] *= factor;
   }
 
-  static constexpr int64_t kHeadBlock = 8;
-
   int64_t hidden_ = 0, heads_ = 0, nope_ = 0, rank_ = 0, value_width_ = 0, groups_ = 0, head_width_ = 0;
   int64_t experts_ = 0, top_k_ = 0, expert_groups_ = 1, open_groups_ = 1, inner_ = 0;
   bool latent_ = false, interleaved_ = false, normalise_ = false;
@@ -780,6 +798,8 @@ class TypedDecoder : public Decoder {
   std::vector<Scratch<float>> own_;
   Scratch<c10::BFloat16> packed_;
   bool on_units_ = false;
+  /// Heads of latent attention that a column's entries are read for at a time.
+  int64_t head_block_ = 8;
   std::vector<int32_t> chosen_;
   std::vector<float> weights_;
 };

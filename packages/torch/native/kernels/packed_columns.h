@@ -51,19 +51,21 @@ constexpr bool fits_tiles(int64_t rows, int64_t columns) { return rows % kTileRo
 
 #if DUNWU_TILES
 
-/// The units' state is a thread's own, and costs others that run on it until it is given back.
-inline void open_tiles() {
-  struct alignas(64) {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t bytes[16] = {};
-    uint8_t rows[16] = {};
-  } shape;
-  for (int i = 0; i < 8; ++i) {
-    shape.bytes[i] = 64;
-    shape.rows[i] = 16;
-  }
+/// The form of the eight tiles, as the processor reads it.
+struct alignas(64) TileShape {
+  uint8_t palette = 1, start = 0, reserved[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+inline void take_shape(const TileShape& shape) {
+  // GCC's intrinsic says of the first eight bytes only that they are read: without this the others might never be written.
+  asm volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
 }
+
+/// The units' state is a thread's own, and costs others that run on it until it is given back.
+inline void open_tiles() { take_shape(TileShape()); }
 inline void close_tiles() { _tile_release(); }
 
 /// Rows begin..end of w [rows, columns], rounded, into tiles: [rows / 16][columns / 32][16][32]. All in whole tiles.
