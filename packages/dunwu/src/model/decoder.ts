@@ -2,6 +2,7 @@ import { noGrad, op, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { CausalModel } from './causal-model.js';
 import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
+import { decoderTensors } from './decoder-parts.js';
 import type { PagedCache } from './paged-cache.js';
 import { attentionScale } from './rope.js';
 
@@ -40,29 +41,18 @@ export class Decoder {
   readonly dtype: DecoderType;
 
   /** @param dtype default as the model computes */
-  constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
+  constructor(model: CausalModel, dtype: DecoderType = decoderType(model)) {
     this.#model = model;
     this.dtype = dtype;
-    const names: string[] = [];
-    const tensors: Tensor[] = [];
     this.#number = scope(() =>
       noGrad(() => {
-        // A tied head is the embedding: rounded once.
-        const rounded = new Map<Tensor, Tensor>();
-        for (const [name, tensor] of Object.entries(model.decoderParts())) {
-          if (tensor === null) continue;
-          const wanted = EXACT.test(name) ? 'float32' : dtype;
-          const fits = tensor.dtype === wanted && tensor.isContiguous;
-          const part = fits ? tensor : (rounded.get(tensor) ?? tensor.to(wanted).contiguous());
-          rounded.set(tensor, part);
-          names.push(name);
-          tensors.push(part);
-        }
+        const parts = decoderTensors(model, dtype, EXACT);
+        const tensors = [...parts.values()];
         // Matrix units take inputs in pairs.
         const even = tensors.every((one) => one.shape.length < 2 || one.size(-1) % 2 === 0);
         const settings = { ...decoderSettings(model.config), even: even ? 1 : 0 };
         // Here, while matrices that were made for it (rounded, or with adapters merged in) are there: it keeps hold of them.
-        return create(tensors, names, Object.keys(settings), Object.values(settings)) as number;
+        return create(tensors, [...parts.keys()], Object.keys(settings), Object.values(settings)) as number;
       }),
     );
   }
@@ -139,6 +129,7 @@ function decoderSettings(config: ModelConfig): Record<string, number> {
   };
 }
 
-function ownType(model: CausalModel): DecoderType {
+/** What a model's weights are read as where nothing else is asked for: as it computes. */
+export function decoderType(model: CausalModel): DecoderType {
   return model.headWeight.dtype === 'bfloat16' ? 'bfloat16' : computeType();
 }
