@@ -61,6 +61,9 @@ describe('layOut', () => {
     const found = (...args: Parameters<typeof one>) => expect(() => layOut(one(...args), LIMITS));
     found(23, 16).not.toThrow();
     found(24, 1).toThrow('decoder: token 24 of 24');
+    found(-1, 1).toThrow('decoder: token -1 of 24');
+    expect(() => layOut(one(-2, 1), { ...LIMITS, drawn: 2 })).not.toThrow();
+    expect(() => layOut(one(-3, 1), { ...LIMITS, drawn: 2 })).toThrow('decoder: token -3 of 24');
     found(1, 0).toThrow('column 0 has 0 tokens');
     found(1, 17).toThrow('column 0 has 17 tokens; there are 64 positions and 1 pages');
     found(1, 65, new Int32Array(9)).toThrow('column 0 has 65 tokens');

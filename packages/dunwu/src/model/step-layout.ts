@@ -35,6 +35,8 @@ export interface StepLimits {
   readonly positions: number;
   /** Of the cache. */
   readonly pages: number;
+  /** Draws of the step before that a token may be of: −1 − i is the i-th's. Default none. */
+  readonly drawn?: number;
 }
 
 /** @throws Error when a token, a length or a page is beyond the limits: a device would read beyond its memory */
@@ -63,19 +65,25 @@ export function layOut(step: DecoderStep, limits: StepLimits): StepLayout {
   const outside = wanted.find((column) => column < 0 || column >= columns);
   if (outside !== undefined) throw new Error(`decoder: wanted column ${outside} of ${columns}`);
   const all = wanted.length === columns && wanted.every((column, i) => column === i);
-  const parts = [tokens, positions, slots, ...tables, ...(all ? [] : [wanted])];
-  const numbers = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  const numbers = joined([tokens, positions, slots, ...tables, ...(all ? [] : [wanted])]);
+  return { shape: { columns, runs, pagesEach, wanted: all ? null : wanted.length }, numbers };
+}
+
+/** One array after another. */
+export function joined(parts: readonly ArrayLike<number>[]): Int32Array {
+  const whole = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
   for (const part of parts) {
-    numbers.set(part, at);
+    whole.set(part, at);
     at += part.length;
   }
-  return { shape: { columns, runs, pagesEach, wanted: all ? null : wanted.length }, numbers };
+  return whole;
 }
 
 function check({ tokens, lengths, sequences }: DecoderStep, column: number, table: Int32Array, limits: StepLimits) {
   const [token, length] = [tokens[column] as number, lengths[column] as number];
-  if (token >= limits.vocabulary) throw new Error(`decoder: token ${token} of ${limits.vocabulary}`);
+  if (token >= limits.vocabulary || token < -(limits.drawn ?? 0))
+    throw new Error(`decoder: token ${token} of ${limits.vocabulary}`);
   const used = Math.ceil(length / PAGE_TOKENS);
   if (!(length >= 1 && length <= limits.positions && used <= table.length)) {
     throw new Error(

@@ -1,9 +1,10 @@
-import { type Device, liveTensors, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import { liveTensors, noGrad, runtimeInfo, scope, type Tensor, tensor } from '@dunwu/torch';
 import { describe, expect, it, vi } from 'vitest';
 import type { CausalModel } from './causal-model.js';
 import { PagedCache } from './paged-cache.js';
 import { TensorDecoder } from './tensor-decoder.js';
 import { decode, MODELS } from './testing/decoding.js';
+import { moved } from './testing/moved.js';
 import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
 
 // libtorch's 'meta' device has shapes and no data: an operator that reads a value, or is given a tensor of another device, fails
@@ -69,14 +70,6 @@ describe.each(MODELS)('%s', (_name, make) => {
 });
 
 describe('on a device without data', () => {
-  /** The model with its weights elsewhere. */
-  const moved = (model: CausalModel, device: Device): CausalModel => {
-    const there = (one: Tensor): Tensor => one.detach().toDevice(device, one.dtype);
-    const parts = Object.entries(model.decoderParts());
-    return Object.assign(Object.create(model) as CausalModel, {
-      decoderParts: () => Object.fromEntries(parts.map(([name, one]) => [name, one && there(one)])),
-    });
-  };
   const METAS: [name: string, make: () => CausalModel][] = [
     ['latent', () => tinyModel(1)],
     ['grouped', () => tinyDense('qwen3', 2)],
@@ -86,10 +79,7 @@ describe('on a device without data', () => {
     const model = make();
     for (const dtype of ['float32', 'bfloat16'] as const) {
       scope(() => {
-        const elsewhere = moved(model, 'meta');
-        const rotary = model.rotary.map((one) => one.toDevice('meta', one.dtype));
-        Object.defineProperty(elsewhere, 'rotary', { value: rotary });
-        const decoder = new TensorDecoder(elsewhere, dtype);
+        const decoder = new TensorDecoder(moved(model, 'meta'), dtype);
         expect(decoder.device).toBe('meta');
         const cache = new PagedCache(model.config, 4, dtype, 'meta');
         for (const columns of [1, 3]) {
@@ -110,6 +100,22 @@ describe('on a device without data', () => {
         cache.dispose();
       });
     }
+    model.dispose();
+  });
+});
+
+describe.skipIf(runtimeInfo().cudaDevices === 0)('on a CUDA device', () => {
+  it.each(MODELS)('%s: what it says on the CPU', (_name, make) => {
+    const model = make();
+    const there = moved(model, 'cuda');
+    const texts = rows(5, 40).map((text, i) => text.slice(0, 40 - 3 * i));
+    const expected = decode(model, texts, 19, { piece: 7, Kind: TensorDecoder });
+    decode(there, texts, 19, { piece: 7, Kind: TensorDecoder }).forEach((steps, row) => {
+      steps.forEach((logits, i) => {
+        const own = tensor(Float32Array.from(expected[row]?.[i] ?? []));
+        expect(difference(tensor(Float32Array.from(logits)), own)).toBeLessThan(2e-5 * own.abs().amax().item());
+      });
+    });
     model.dispose();
   });
 });

@@ -1,20 +1,13 @@
-import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
-import { Decoder, type DecoderType } from '../model/decoder.js';
-import { PAGE_TOKENS, PagedCache, pagesFor } from '../model/paged-cache.js';
-import { drawTokens, SequenceRandom } from './sampling.js';
+import type { DecoderType } from '../model/decoder.js';
+import { PAGE_TOKENS, type PagedCache, pagesFor } from '../model/paged-cache.js';
+import { FusedStepper } from './fused-stepper.js';
+import { SequenceRandom } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
+import type { DrawnToken, Stepper } from './stepper.js';
+import { TensorStepper } from './tensor-stepper.js';
 
-/** A token as it is drawn. */
-export interface DrawnToken {
-  readonly token: number;
-  /** Under the tempered distribution before top_k and top_p cut it (sampleTokens). */
-  readonly logprob: number;
-  /** Under the model's own distribution, whatever the temperature: comparable with `top`. */
-  readonly own: number;
-  /** The likeliest tokens of the model's own distribution with their log-probabilities, best first, where asked for. */
-  readonly top: readonly (readonly [token: number, logprob: number])[];
-}
+export type { DrawnToken } from './stepper.js';
 
 export interface GenerationRequest {
   readonly tokens: readonly number[];
@@ -51,6 +44,8 @@ export interface ContinuousEngineOptions {
   readonly maxTokens: number;
   /** What weights are read as; default as the model's own are. */
   readonly dtype?: DecoderType;
+  /** What computes the steps; default by the model's device. */
+  readonly stepper?: Stepper;
   /** Told after every step. */
   readonly onStep?: (load: EngineLoad) => void;
 }
@@ -87,11 +82,19 @@ interface Job {
 
 /** A token to compute: the last one of a row, or one of a prompt that is read. */
 interface Column {
+  /** −1 − i: the token of draw i of the step that is not read yet. */
   readonly token: number;
   readonly length: number;
   readonly pages: readonly number[];
   /** Whose next token is drawn from it: the row's own, or those of all samples of a prompt that was read to its end. */
   readonly draws: readonly Row[];
+}
+
+/** A step that has begun. */
+interface Flight {
+  /** Whose tokens it draws, in the order of its draws. */
+  readonly rows: readonly Row[];
+  readonly read: () => DrawnToken[];
 }
 
 /** Tokens computed at one time, where there are fewer rows than that: prompts are read in pieces of what the rows leave. */
@@ -107,7 +110,10 @@ const LEAST_READ = 32;
  * requests arrive.
  *
  * A prompt is computed once for all its samples, and its whole pages are kept once. A request's tokens depend on its seed and key,
- * not on its company: {@link Decoder} gives the same bits in any.
+ * not on its company: on the CPU, {@link Decoder} gives the same bits in any.
+ *
+ * On a device a step begins before the one before is read: rows that turn out to have ended then are computed once more for
+ * nothing, and the device never waits for this program.
  */
 export class ContinuousEngine {
   readonly #model: CausalModel;
@@ -118,7 +124,9 @@ export class ContinuousEngine {
   #reading: Job[] = [];
   #active: Row[] = [];
   #reserved = 0;
-  #decoder: Decoder | null = null;
+  #stepper: Stepper | null = null;
+  /** Begun and not read, between two steps: where a step can begin ahead. */
+  #flight: Flight | null = null;
   #cache: PagedCache | null = null;
   #running = false;
   #disposed = false;
@@ -161,8 +169,8 @@ export class ContinuousEngine {
   dispose(): void {
     this.#disposed = true;
     this.#abandon(new Error('the engine is closed'));
-    this.#decoder?.dispose();
-    this.#decoder = null;
+    this.#stepper?.dispose();
+    this.#stepper = null;
   }
 
   /**
@@ -198,11 +206,15 @@ export class ContinuousEngine {
     try {
       // Requests that come together begin together.
       await new Promise((resolve) => setImmediate(resolve));
-      while (this.#waiting.length > 0 || this.#reading.length > 0 || this.#active.length > 0) {
+      while (this.load.waiting > 0 || this.load.active > 0 || this.#flight !== null) {
         this.#dropCancelled();
         this.#admit();
-        if (this.load.active === 0) continue; // all of them were cancelled
-        this.#step();
+        if (this.load.active === 0 && this.#flight === null) continue; // all of them were cancelled
+        const begun = this.#begin();
+        const ahead = this.#stepper?.ahead === true;
+        const due = ahead ? this.#flight : begun;
+        this.#flight = ahead ? begun : null;
+        if (due !== null) this.#accept(due);
         this.#leave();
         this.#options.onStep?.(this.load);
         await new Promise((resolve) => setImmediate(resolve));
@@ -221,6 +233,7 @@ export class ContinuousEngine {
     this.#reading = [];
     this.#active = [];
     this.#reserved = 0;
+    this.#flight = null;
     this.#cache?.dispose();
     this.#cache = null;
     for (const job of jobs) job.reject(error);
@@ -259,14 +272,21 @@ export class ContinuousEngine {
     }
   }
 
-  /** One step of the model: the last token of every row, and pieces of the prompts that are read. */
-  #step(): void {
-    const columns: Column[] = this.#active.map((row) => ({
-      token: row.tokens.at(-1) as number,
-      length: this.#entryFor(row.pages, lengthOf(row)),
-      pages: row.pages,
-      draws: [row],
-    }));
+  /** Begins a step of the model: the last token of every row, and pieces of the prompts that are read. */
+  #begin(): Flight | null {
+    const places = new Map(this.#flight?.rows.map((row, i) => [row, i]));
+    const columns: Column[] = [];
+    for (const row of this.#active) {
+      const place = places.get(row);
+      const known = row.tokens.length + (place === undefined ? 0 : 1);
+      if (known === row.job.request.sampling.max_tokens) continue; // its last token is on the way
+      columns.push({
+        token: place === undefined ? (row.tokens.at(-1) as number) : -1 - place,
+        length: this.#entryFor(row.pages, row.job.request.tokens.length + known),
+        pages: row.pages,
+        draws: [row],
+      });
+    }
     let room = Math.max(STEP_COLUMNS - columns.length, LEAST_READ);
     for (const job of this.#reading) {
       const { tokens } = job.request;
@@ -280,29 +300,32 @@ export class ContinuousEngine {
         });
       }
     }
-    if (columns.length === 0) return;
-    const logits = this.#compute(columns);
+    if (columns.length === 0) return null;
+    const flight = this.#start(columns);
     for (const job of this.#reading.filter(({ request, read }) => read === request.tokens.length)) {
       // In this order: a job whose beginning fails is still among those that are told.
-      this.#begin(job);
+      this.#share(job);
       this.#reading = this.#reading.filter((one) => one !== job);
     }
-    this.#accept(
-      columns.filter(({ draws }) => draws.length > 0).map(({ draws }) => draws),
-      logits,
-    );
+    return flight;
   }
 
   /** Takes a page when the token of this place is the first of one. @returns the place */
   #entryFor(pages: number[], length: number): number {
-    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
-    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages, this.#decoder.dtype);
+    this.#stepper ??= this.#options.stepper ?? this.#makeStepper();
+    this.#cache ??= this.#stepper.cache(this.#maxPages);
     if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
     return length;
   }
 
-  /** Logits of the columns that something is drawn from, in order. */
-  #compute(columns: readonly Column[]): Tensor {
+  #makeStepper(): Stepper {
+    const { dtype, maxRows } = this.#options;
+    return this.#model.headWeight.device === 'cpu'
+      ? new FusedStepper(this.#model, dtype)
+      : new TensorStepper(this.#model, maxRows, dtype);
+  }
+
+  #start(columns: readonly Column[]): Flight {
     const tables = [...new Set(columns.map(({ pages }) => pages))];
     const place = new Map(tables.map((pages, i) => [pages, i]));
     const pagesEach = Math.max(...tables.map(({ length }) => length));
@@ -311,7 +334,17 @@ export class ContinuousEngine {
       pages.set(table, i * pagesEach);
     });
     const numbers = (of: (column: Column) => number): Int32Array => Int32Array.from(columns, of);
-    return (this.#decoder as Decoder).step(
+    const groups = columns.map(({ draws }) => draws).filter(({ length }) => length > 0);
+    const draws = groups.flatMap((rows, from) =>
+      rows.map(({ job: { request }, random }) => ({
+        from,
+        uniform: request.sampling.temperature === 0 ? 0 : random.next(),
+        sampling: request.sampling,
+        banned: request.banned ?? [],
+        top: request.top ?? 0,
+      })),
+    );
+    const read = (this.#stepper as Stepper).start(
       {
         tokens: numbers(({ token }) => token),
         lengths: numbers(({ length }) => length),
@@ -320,12 +353,14 @@ export class ContinuousEngine {
         pagesEach,
         wanted: Int32Array.from(columns.flatMap(({ draws }, i) => (draws.length > 0 ? [i] : []))),
       },
+      draws,
       this.#cache as PagedCache,
     );
+    return { rows: groups.flat(), read };
   }
 
   /** A prompt has been read: its samples share its whole pages, and each has a copy of the last one where that is not full. */
-  #begin({ request, rows, pages }: Job): void {
+  #share({ request, rows, pages }: Job): void {
     const cache = this.#cache as PagedCache;
     const whole = Math.floor(request.tokens.length / PAGE_TOKENS);
     const from: number[] = [];
@@ -349,41 +384,9 @@ export class ContinuousEngine {
     this.#active.push(...rows);
   }
 
-  /**
-   * Draws the next tokens and tells who asked.
-   * @param groups for each row of the logits (disposed), the rows that draw from it
-   */
-  #accept(groups: readonly (readonly Row[])[], logits: Tensor): void {
-    const rows = groups.flat();
-    let drawn: DrawnToken[];
-    try {
-      drawn = scope(() =>
-        noGrad(() => {
-          groups.forEach(([row], i) => {
-            for (const id of row?.job.request.banned ?? [])
-              logits.select(0, i).narrow(0, id, 1).fill_(Number.NEGATIVE_INFINITY);
-          });
-          const owners = groups.flatMap((group, i) => group.map(() => i));
-          const uniforms = rows.map((row) => (row.job.request.sampling.temperature === 0 ? 0 : row.random.next()));
-          const samplings = rows.map((row) => row.job.request.sampling);
-          const { tokens, logprobs, raw } = drawTokens(logits, owners, uniforms, samplings);
-          const most = Math.max(0, ...rows.map(({ job }) => job.request.top ?? 0));
-          const top = most === 0 ? null : logits.sub(logits.logsumexp(-1, true)).topk(most, -1);
-          const best = top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() };
-          return rows.map((row, i) => ({
-            token: tokens[i] as number,
-            logprob: logprobs[i] as number,
-            own: raw[i] as number,
-            top: Array.from({ length: row.job.request.top ?? 0 }, (_, rank) => {
-              const at = (owners[i] as number) * most + rank;
-              return [best?.ids[at] as number, best?.values[at] as number] as const;
-            }),
-          }));
-        }),
-      );
-    } finally {
-      logits.dispose();
-    }
+  /** Waits for a step, and tells who asked. */
+  #accept({ rows, read }: Flight): void {
+    const drawn = read();
     rows.forEach((row, i) => {
       this.#tell(row, drawn[i] as DrawnToken);
     });
@@ -430,11 +433,6 @@ export class ContinuousEngine {
       job.resolve(job.rows.map(({ tokens, logprobs, reason }) => ({ tokens, logprobs, reason: reason ?? 'stop' })));
     }
   }
-}
-
-/** Tokens that a row has now, prompt and response. */
-function lengthOf(row: Row): number {
-  return row.job.request.tokens.length + row.tokens.length;
 }
 
 /** Pages that a request may come to need: those of its prompt that are full, once, and the rest for each sample. */

@@ -1,6 +1,7 @@
 import { liveTensors, noGrad, scope, type Tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
+import { moved } from '../model/testing/moved.js';
 import { ids, type TinyOverrides, tinyModel } from '../model/testing/tiny.js';
 import { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './engine.js';
 import { samplingProbabilities } from './sampling.js';
@@ -232,6 +233,14 @@ describe('housekeeping', () => {
       'interrupted',
     );
     expect(liveTensors()).toBe(before);
+    model.dispose();
+  });
+
+  it('a model on a device is refused', () => {
+    const model = mtpModel(122);
+    expect(() => new SpeculativeEngine(moved(model, 'meta'))).toThrow(
+      'speculative decoding works on the CPU alone, and the model is on meta: decode without it there',
+    );
     model.dispose();
   });
 

@@ -2,7 +2,7 @@ import { scope } from '@dunwu/torch';
 import type { CausalModel } from '../causal-model.js';
 import { Decoder, type DecoderType } from '../decoder.js';
 import { PagedCache, pagesFor } from '../paged-cache.js';
-import type { TensorDecoder } from '../tensor-decoder.js';
+import { TensorDecoder } from '../tensor-decoder.js';
 import { adapted } from './adapted.js';
 import { tinyDense, tinyModel } from './tiny.js';
 
@@ -45,7 +45,8 @@ export function decode(
   const longest = Math.max(...texts.map(({ length }) => length));
   const pagesEach = pagesFor(longest);
   const decoder = new Kind(model, dtype);
-  const cache = new PagedCache(model.config, texts.length * pagesEach, dtype);
+  const device = decoder instanceof TensorDecoder ? decoder.device : 'cpu';
+  const cache = new PagedCache(model.config, texts.length * pagesEach, dtype, device);
   model.reserve(longest);
   try {
     return scope(() => {
