@@ -1,5 +1,6 @@
-// A mark in a device's queue of work, of any device that has one: libtorch's own seam, so that nothing here is CUDA's.
+// A device's queue of work and its memory, of any device that has them: libtorch's own seams, so that nothing here is CUDA's.
 #include <ATen/core/Tensor.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Event.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/library.h>
@@ -33,11 +34,18 @@ void event_wait(int64_t number) {
   event.synchronize();
 }
 
+/// The most bytes that tensors have had on the device at one time.
+int64_t peak_memory(c10::Device device) {
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(device.has_index() ? device.index() : 0);
+  return stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
   m.def("event_record(Tensor on) -> int", event_record);
   m.def("event_wait(int event) -> ()", event_wait);
+  m.def("peak_memory(Device device) -> int", peak_memory);
 }
 
 }  // namespace dunwu
