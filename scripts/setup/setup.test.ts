@@ -9,6 +9,7 @@ import { cudaHeaders } from './cuda-headers.mjs';
 import { explainSystemError, family, installLines, SetupFailure } from './failure.mjs';
 import { hash, hashFiles, listFiles } from './files.mjs';
 import { inspect, libraryName, supported } from './libtorch.mjs';
+import { installWords, wantsCuda } from './libtorch-cuda.mjs';
 import { readVersion } from './libtorch-version.mjs';
 import { attempts } from './libtorch-wheel.mjs';
 import { takeLock } from './lock.mjs';
@@ -102,12 +103,11 @@ describe('libtorch', () => {
     expect(inspect(root, 'DUNWU_TORCH').problem).toContain('libtorch 2.5.1 is not supported; 2.11 to 2.14 are');
   });
 
-  it("asks PyTorch's CPU index first on Linux without a GPU, else pip's own configuration", () => {
+  it("asks PyTorch's CPU index first on Linux, else pip's own configuration", () => {
     const indexes = (options: object) => attempts('2.13.0', options).map(({ index }) => index.at(-1) ?? 'own');
-    expect(indexes({ platform: 'linux', gpu: false })).toEqual(['https://download.pytorch.org/whl/cpu', 'own']);
-    expect(indexes({ platform: 'linux', gpu: true })).toEqual(['own']);
-    expect(indexes({ platform: 'darwin', gpu: false })).toEqual(['own']);
-    expect(indexes({ platform: 'linux', gpu: false, noIndex: true })).toEqual(['own']);
+    expect(indexes({ platform: 'linux' })).toEqual(['https://download.pytorch.org/whl/cpu', 'own']);
+    expect(indexes({ platform: 'darwin' })).toEqual(['own']);
+    expect(indexes({ platform: 'linux', noIndex: true })).toEqual(['own']);
   });
 });
 
@@ -141,6 +141,28 @@ describe('a CUDA libtorch', () => {
     put(headers('site/nvidia/cu13', 13000));
     expect(found('2.13.0+cu130', { CUDA_HOME: path.join(folder, 'home') })).toBe('site/nvidia/cu13/include');
     expect(cudaHeaders({ ...libtorch(), cuda: false }, {}, path.join(folder, 'toolkit'))).toBeNull();
+  });
+
+  it('is wanted where there is a GPU, unless DUNWU_CUDA says otherwise', () => {
+    const wanted = (platform: string, gpu: boolean, DUNWU_CUDA?: string) =>
+      wantsCuda({
+        platform: platform as NodeJS.Platform,
+        gpu,
+        environment: DUNWU_CUDA === undefined ? {} : { DUNWU_CUDA },
+      });
+    expect(wanted('linux', true)).toBe(true);
+    expect(wanted('linux', false)).toBe(false);
+    expect(wanted('darwin', true)).toBe(false);
+    expect(wanted('linux', true, '0')).toBe(false);
+    expect(wanted('linux', false, '1')).toBe(true);
+  });
+
+  it('is what pip installs with all that it needs, into one folder', () => {
+    const words = installWords('2.13.0', '/store/x');
+    expect(words[0]).toBe('install');
+    expect(words.at(-1)).toBe('torch==2.13.0');
+    expect(words).not.toContain('--no-deps');
+    expect(words[words.indexOf('--target') + 1]).toBe('/store/x');
   });
 
   it('compiles native/cuda with them, and links the CUDA libraries that are there', () => {
