@@ -124,8 +124,11 @@ export class TensorDecoder {
       .to('float32');
     layers.forEach((cache, i) => {
       const at = `layers.${i}.`;
-      stream = stream.add(this.#attention(this.#norm(stream, `${at}input_norm`), at, step, cache));
-      stream = stream.add(this.#feedForward(this.#norm(stream, `${at}post_norm`), at));
+      // What a layer computes on the way is freed before the next one.
+      stream = scope(() => {
+        const attended = stream.add(this.#attention(this.#norm(stream, `${at}input_norm`), at, step, cache));
+        return attended.add(this.#feedForward(this.#norm(attended, `${at}post_norm`), at));
+      });
     });
     if (wanted !== null) stream = stream.index([numbers.narrow(0, numbers.size(0) - wanted, wanted)]);
     return this.#linear(this.#norm(stream, 'norm'), 'head').to('float32');

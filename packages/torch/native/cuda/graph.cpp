@@ -36,13 +36,15 @@ c10::MempoolId_t pool() {
   return shared;
 }
 
-/// Work launched from here on is recorded, not done. Capture is not possible on the default stream.
+/// Work launched from here on is recorded, not done. The default stream cannot be captured; it is always the same other one, since
+/// libraries keep memory for each stream that they see.
 int64_t graph_begin() {
   static int64_t last = 0;
+  static const auto side = c10::cuda::getStreamFromPool();
   auto made = std::make_unique<Recorded>();
   c10::cuda::device_synchronize();
   made->before = c10::cuda::getCurrentCUDAStream();
-  c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool());
+  c10::cuda::setCurrentCUDAStream(side);
   try {
     // Calls of other threads (the allocator's, say) are not the capture's business.
     made->graph.capture_begin(pool(), cudaStreamCaptureModeThreadLocal);
