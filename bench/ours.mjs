@@ -116,7 +116,7 @@ function training(model, inputs) {
     balance: { bias_update_speed: 0, sequence_loss: 0 },
     save_every: ENDLESS,
   });
-  return new Gate(model.headWeight.device, (host) => pretrain(host, model, loader, config));
+  return new Gate(model.device, (host) => pretrain(host, model, loader, config));
 }
 
 function generation(model, inputs) {
@@ -165,7 +165,7 @@ function policyOptimisation(model, inputs) {
     optimizer: { kind: 'adamw', learning_rate, betas: [0.9, 0.999], weight_decay: 0 },
     save_every: ENDLESS,
   });
-  const gate = new Gate(model.headWeight.device, (host) =>
+  const gate = new Gate(model.device, (host) =>
     grpo(host, model, letterTokenizer(model.config.vocab_size), task, config),
   );
   return {

@@ -880,8 +880,8 @@ napi_value forget_pages(napi_env env, const Arguments& args) {
   return undefined(env);
 }
 
-napi_value profile_start(napi_env env, const Arguments&) {
-  start_profile();
+napi_value profile_start(napi_env env, const Arguments& args) {
+  start_profile(c10::Device(to_string(env, args[0])));
   return undefined(env);
 }
 

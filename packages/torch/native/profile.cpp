@@ -1,6 +1,7 @@
 // Times every operator that runs through the dispatcher, by observers that libtorch itself offers (RecordFunction).
 #include "profile.h"
 
+#include <ATen/Context.h>
 #include <ATen/record_function.h>
 
 #include <chrono>
@@ -36,6 +37,9 @@ std::map<std::string, OperatorTime>& found() {
 
 at::CallbackHandle callback = 0;
 
+/// Where the work is done.
+c10::Device place(c10::kCPU);
+
 /// Multiplications and additions of a matrix product, from its operands; 0 for every other operator.
 double product_flops(const at::RecordFunction& function) {
   const std::string_view name = function.name();
@@ -59,6 +63,7 @@ std::unique_ptr<at::ObserverContext> enter(const at::RecordFunction& function) {
 
 void leave(const at::RecordFunction& function, at::ObserverContext* observed) {
   auto* context = static_cast<Running*>(observed);
+  if (place.is_cuda()) at::detail::getCUDAHooks().deviceSynchronize(place.has_index() ? place.index() : 0);
   const double total = seconds_now() - context->began;
   running = context->caller;
   if (running != nullptr) running->inner += total;
@@ -71,8 +76,9 @@ void leave(const at::RecordFunction& function, at::ObserverContext* observed) {
 
 }  // namespace
 
-void start_profile() {
+void start_profile(c10::Device device) {
   stop_profile();
+  place = device;
   callback = at::addGlobalCallback(at::RecordFunctionCallback(enter, leave)
                                        .needsInputs(true)
                                        .scopes({at::RecordScope::FUNCTION, at::RecordScope::BACKWARD_FUNCTION}));

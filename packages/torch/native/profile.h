@@ -1,6 +1,8 @@
 // Time per operator.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <map>
 #include <string>
 
@@ -14,8 +16,9 @@ struct OperatorTime {
   double flops = 0;
 };
 
-/// Begins anew; what an earlier profile had found and nobody asked for is gone.
-void start_profile();
+/// Begins anew; what an earlier profile had found and nobody asked for is gone. On a CUDA device each operator is waited for when it
+/// ends, so that its time is its own.
+void start_profile(c10::Device device);
 
 /// @returns what was found since start_profile, by operator; nothing when none was started.
 std::map<std::string, OperatorTime> stop_profile();

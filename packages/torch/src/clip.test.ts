@@ -65,7 +65,7 @@ describe('clipGradNorm', () => {
     const before = liveTensors();
     clipGradNorm(params, 1);
     expect(liveTensors()).toBe(before);
-    expect(() => clipGradNorm(params, 0)).toThrow('clipGradNorm: maxNorm must be above 0, got 0');
+    expect(() => clipGradNorm(params, 0)).toThrow('clipGradients: maxNorm must be above 0, got 0');
     expect(() => clipGradNorm(params, Number.NaN)).toThrow(RangeError);
   });
 });

@@ -1,5 +1,5 @@
 import { noGrad } from './autograd.js';
-import { foreachMul_, foreachNorm, stack } from './generated/functions.js';
+import { foreachMulTensor_, foreachNorm, full, stack, zeros } from './generated/functions.js';
 import { scope } from './scope.js';
 import type { Tensor } from './tensor.js';
 
@@ -13,42 +13,47 @@ function gradients(params: Iterable<Tensor>): Tensor[] {
   return found;
 }
 
-function totalNorm(grads: readonly Tensor[]): number {
+/** One element, on the gradients' device. */
+function totalNorm(grads: readonly Tensor[]): Tensor {
+  if (grads.length === 0) return zeros([]);
   // In float32 also for bfloat16 gradients, whose squares would lose all but three digits.
   const dtype = grads.every((grad) => grad.dtype === 'float64') ? 'float64' : 'float32';
-  return stack(foreachNorm(grads, 2, dtype))
-    .norm()
-    .item();
+  return stack(foreachNorm(grads, 2, dtype)).norm();
 }
 
 /** The L2 norm over all gradients together; 0 when there is none. One wait for the device. */
 export function gradNorm(params: Iterable<Tensor>): number {
-  return scope(() => {
-    const grads = gradients(params);
-    return grads.length === 0 ? 0 : totalNorm(grads);
-  });
+  return scope(() => totalNorm(gradients(params)).item());
 }
 
 /**
  * Scales all gradients by min(1, maxNorm / (norm + 1e-6)), where norm is the L2 norm over all of them together (as
- * torch.nn.utils.clip_grad_norm_ does; Pascanu et al. 2013, arXiv 1211.5063, algorithm 1).
+ * torch.nn.utils.clip_grad_norm_ does; Pascanu et al. 2013, arXiv 1211.5063, algorithm 1). Nothing is waited for.
  *
- * When the norm is not finite nothing is scaled: the gradients stay as they are, for the caller to look at and to skip
- * the step. Always check the returned number with `Number.isFinite`.
+ * When the norm is not finite nothing is scaled: the gradients stay as they are. Always check the norm.
  *
  * @param maxNorm above 0; Infinity measures only.
- * @returns the norm before clipping; 0 when no parameter has a gradient. One wait for the device.
+ * @returns the norm before clipping, one element on the gradients' device; 0 when no parameter has a gradient.
  */
-export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number): number {
-  if (!(maxNorm > 0)) throw new RangeError(`clipGradNorm: maxNorm must be above 0, got ${maxNorm}`);
+export function clipGradients(params: Iterable<Tensor>, maxNorm: number): Tensor {
+  if (!(maxNorm > 0)) throw new RangeError(`clipGradients: maxNorm must be above 0, got ${maxNorm}`);
   return noGrad(() =>
     scope(() => {
       const grads = gradients(params);
-      if (grads.length === 0) return 0;
       const norm = totalNorm(grads);
-      const factor = maxNorm / (norm + 1e-6);
-      if (Number.isFinite(norm) && factor < 1) foreachMul_(grads, factor);
+      // In float64, so that the factor is rounded once.
+      const factor = full([], maxNorm, { dtype: 'float64', device: norm.device })
+        .div(norm.to('float64').add(1e-6))
+        .clampMax(1)
+        .maskedFill(norm.isfinite().logicalNot(), 1);
+      // On the CPU to look costs nothing, and saves going through all gradients where the factor is 1.
+      if (norm.device !== 'cpu' || factor.item() !== 1) foreachMulTensor_(grads, factor.to(norm.dtype));
       return norm;
     }),
   );
+}
+
+/** {@link clipGradients}, the norm read: one wait for the device. */
+export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number): number {
+  return scope(() => clipGradients(params, maxNorm).item());
 }

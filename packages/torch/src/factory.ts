@@ -1,7 +1,8 @@
-import type { DType } from './dtype.js';
+import type { Device, DType } from './dtype.js';
 import { type NumericArray, native } from './native.js';
 import { adopt } from './scope.js';
 import type { Tensor } from './tensor.js';
+import { upload } from './upload.js';
 
 type Nested = number | boolean | readonly Nested[];
 
@@ -25,6 +26,8 @@ export interface TensorOptions {
   /** Shape of a typed array's values; default one dimension. */
   readonly shape?: readonly number[];
   readonly requiresGrad?: boolean;
+  /** Default the CPU; see {@link upload}. */
+  readonly device?: Device;
 }
 
 function isTyped(data: unknown): data is NumericArray {
@@ -40,7 +43,7 @@ function dtypeOf(array: NumericArray): DType {
 }
 
 /**
- * A CPU tensor from nested arrays of numbers or from a typed array, copied.
+ * A tensor from nested arrays of numbers or from a typed array, copied.
  * @throws Error when nested arrays are ragged, or when shape and number of values differ.
  */
 export function tensor(data: Nested | NumericArray, options: TensorOptions = {}): Tensor {
@@ -90,6 +93,11 @@ function finish(made: Tensor, options: TensorOptions): Tensor {
     const flat = result;
     result = flat.reshape(options.shape);
     flat.dispose();
+  }
+  if (options.device !== undefined && options.device !== 'cpu') {
+    const here = result;
+    result = upload(here, options.device);
+    here.dispose();
   }
   if (options.requiresGrad === true) result.requiresGrad = true;
   return result;

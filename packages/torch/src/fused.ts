@@ -155,6 +155,14 @@ export function ropePart(
   return callTensor(lazy(ROPE_PART, 'dunwu::rope_part'), x, cosine, sine, interleaved, first, count);
 }
 
+/** Sequences laid end to end, across rows: for attention that goes through them one by one. */
+export interface Sequences {
+  /** int32 [sequences + 1]: where each begins, counted in batch · time, and behind them where the last one ends. */
+  readonly bounds: Tensor;
+  /** Tokens of the longest one. */
+  readonly longest: number;
+}
+
 /**
  * Causal attention of DeepSeek's multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, eq. 16–18): every head's
  * query meets the head's own key, followed by one rotary key that the heads share; softmax(scale · q · k) weighs the head's
@@ -167,6 +175,8 @@ export function ropePart(
  * @param starts int32 or int64 [batch · time] in any shape: token i of a row sees the tokens starts[i] … i of its row, both
  *   counted from the row's first; null: all up to i
  * @param time tokens of a row (an entry of the batch)
+ * @param sequences what `starts` say once more, for devices with flash attention (CUDA, in bfloat16 or float16): without it they
+ *   take a mask where there are starts
  * @returns [batch · time, heads · v]
  * @throws Error naming the shapes, when they do not fit one another or `time`, or a start lies beyond its token; and where a
  *   second derivative is asked for
@@ -178,13 +188,16 @@ export function latentAttention(
   starts: Tensor | null,
   time: number,
   scale: number,
+  sequences: Sequences | null = null,
 ): Tensor {
-  return callTensor(lazy(LATENT_ATTENTION, 'dunwu::latent_attention'), query, kv, key, starts, time, scale);
+  const operator = lazy(LATENT_ATTENTION, 'dunwu::latent_attention');
+  const { bounds = null, longest = 0 } = sequences ?? {};
+  return callTensor(operator, query, kv, key, starts, time, scale, bounds, longest);
 }
 
 /**
  * Causal grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245): heads / groups query heads, one after another,
- * share a key and a value. Blocks, `starts`, `time`, precision and errors as in {@link latentAttention}.
+ * share a key and a value. Blocks, `starts`, `time`, `sequences`, precision and errors as in {@link latentAttention}.
  *
  * @param qkv [batch · time, heads + 2 · groups, width]: queries and keys, both rotated, then values
  * @returns [batch · time, heads · width]
@@ -196,6 +209,9 @@ export function groupedAttention(
   starts: Tensor | null,
   time: number,
   scale: number,
+  sequences: Sequences | null = null,
 ): Tensor {
-  return callTensor(lazy(GROUPED_ATTENTION, 'dunwu::grouped_attention'), qkv, heads, groups, starts, time, scale);
+  const operator = lazy(GROUPED_ATTENTION, 'dunwu::grouped_attention');
+  const { bounds = null, longest = 0 } = sequences ?? {};
+  return callTensor(operator, qkv, heads, groups, starts, time, scale, bounds, longest);
 }

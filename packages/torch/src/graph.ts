@@ -24,7 +24,7 @@ export class Graph {
    */
   constructor(device: Device, body: () => void) {
     this.#body = () => noGrad(() => scope(body));
-    this.#number = hasGraphs(device) ? record(this.#body) : null;
+    this.#number = hasGraphs(device) ? record(device, this.#body) : null;
   }
 
   /** Does the work on what the tensors hold now. */
@@ -38,8 +38,8 @@ export class Graph {
   }
 }
 
-function record(body: () => void): number {
-  const number = op('dunwu::graph_begin')() as number;
+function record(device: Device, body: () => void): number {
+  const number = op('dunwu::graph_begin')(device) as number;
   const end = (): unknown => op('dunwu::graph_end')(number);
   try {
     body();

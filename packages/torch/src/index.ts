@@ -1,6 +1,6 @@
 /** libtorch for TypeScript. Start with `tensor()`, `scope()` and the methods of `Tensor`. */
 export { autocast, backward, enableGrad, type GradOptions, grad, noGrad } from './autograd.js';
-export { clipGradNorm, gradNorm } from './clip.js';
+export { clipGradients, clipGradNorm, gradNorm } from './clip.js';
 export { type Device, type DType, isFloating, itemSize } from './dtype.js';
 export { shareMemory, type TensorOptions, tensor } from './factory.js';
 export * from './fused.js';
@@ -14,6 +14,7 @@ export { Muon, type MuonOptions, newtonSchulz } from './optim/muon.js';
 export type { ParameterGroup } from './optim/parameters.js';
 export * from './profile.js';
 export { Generator, getRandomState, manualSeed, setRandomState } from './random.js';
+export { readNumbers } from './read.js';
 export * from './reference.js';
 export * from './runtime.js';
 export {
@@ -27,3 +28,4 @@ export { type CheckpointOptions, openCheckpoint, writeCheckpoint } from './safet
 export { SafetensorsError } from './safetensors-header.js';
 export { keep, liveTensors, scope } from './scope.js';
 export { Tensor } from './tensor.js';
+export { upload } from './upload.js';

@@ -98,7 +98,7 @@ interface Native {
   synchronize(device: string): void;
   keepFreedMemory(keep: boolean): boolean;
   forgetPages(tensor: object): void;
-  profileStart(): void;
+  profileStart(device: string): void;
   profileStop(): { name: string; calls: number; seconds: number; flops: number }[];
 }
 

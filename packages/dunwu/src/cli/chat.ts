@@ -6,6 +6,8 @@ import { openModel } from './open-model.js';
 import {
   type AdapterFlag,
   adapterOption,
+  type DeviceFlag,
+  deviceOption,
   type SamplingFlags,
   type SpeculativeFlag,
   samplingOptions,
@@ -13,7 +15,7 @@ import {
   wholeNumber,
 } from './options.js';
 
-interface ChatFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag {
+interface ChatFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, DeviceFlag {
   readonly maxTokens: number;
   readonly seed: number;
   readonly system?: string;
@@ -37,7 +39,7 @@ export function registerChat(program: Command): void {
     )
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
     .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024);
-  adapterOption(speculativeOption(samplingOptions(command)))
+  deviceOption(adapterOption(speculativeOption(samplingOptions(command))))
     .option('--seed <n>', 'seed of the draws: the same questions get the same answers', wholeNumber('--seed', 0), 1)
     .option('--system <text>', "the system's message")
     .addHelpText(
@@ -59,7 +61,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
   const [opened, { createGenerator, speculativeText }, { begunThought }, { Conversation }, { AnswerPrinter }] =
     await Promise.all([
-      openModel(folder, flags.adapter),
+      openModel(folder, flags),
       import('./speculative.js'),
       import('../text/begun-thought.js'),
       import('./conversation.js'),

@@ -31,6 +31,7 @@ const example: Diagnosis = {
   compute: { device: 'cpu', dtype: 'float32', float32_matmul_precision: 'medium', reasons: ['first', 'second'] },
   matmul: {
     size: 1024,
+    device: 'cpu',
     float32_highest: 131.4e9,
     float32_medium: 299e9,
     bfloat16: 611e9,
@@ -55,7 +56,7 @@ describe('diagnosisText', () => {
       "compute       float32 on cpu, float32 products 'medium'",
       '              - first',
       '              - second',
-      "matmul        float32 'highest' 131 GFLOP/s, measured on [1024, 1024]",
+      "matmul        float32 'highest' 131 GFLOP/s, measured on [1024, 1024], cpu",
       "              float32 'medium' 299 GFLOP/s, relative error 2.3e-7",
       '              bfloat16 611 GFLOP/s',
       'memory        22.3 GB free of 25.0 GB',

@@ -33,8 +33,10 @@ export interface Diagnosis {
     readonly float32_matmul_precision: string;
     readonly reasons: readonly string[];
   };
+  /** Rates and error on the device of `compute`. */
   readonly matmul: {
     readonly size: number;
+    readonly device: string;
     readonly float32_highest: number;
     readonly float32_medium: number;
     readonly bfloat16: number;
@@ -78,6 +80,7 @@ export async function diagnose(size = 1024): Promise<Diagnosis> {
   const torch = await import('@dunwu/torch');
   const { chooseCompute, matmulError, matmulRate } = await import('../train/compute.js');
   const choice = chooseCompute();
+  const { device } = choice;
   const info = torch.runtimeInfo();
   const build = readBuildInfo(path.join(path.dirname(torch.addonPath), 'build-info.json'));
   const cpu = `${cpus()[0]?.model ?? process.arch}, ${availableParallelism()} core${availableParallelism() === 1 ? '' : 's'}`;
@@ -105,10 +108,11 @@ export async function diagnose(size = 1024): Promise<Diagnosis> {
     },
     matmul: {
       size,
-      float32_highest: matmulRate({ precision: 'highest', size }),
-      float32_medium: matmulRate({ precision: 'medium', size }),
-      bfloat16: matmulRate({ dtype: 'bfloat16', size }),
-      float32_medium_error: matmulError('medium'),
+      device,
+      float32_highest: matmulRate({ precision: 'highest', size, device }),
+      float32_medium: matmulRate({ precision: 'medium', size, device }),
+      bfloat16: matmulRate({ dtype: 'bfloat16', size, device }),
+      float32_medium_error: matmulError('medium', device),
     },
     libtorch: build?.torch ?? null,
     build:
@@ -196,7 +200,7 @@ export function diagnosisText(d: Diagnosis): string {
     ...d.compute.reasons.map((reason): [string, string] => ['', `- ${reason}`]),
     [
       'matmul',
-      `float32 'highest' ${gigaflops(d.matmul.float32_highest)}, measured on [${d.matmul.size}, ${d.matmul.size}]`,
+      `float32 'highest' ${gigaflops(d.matmul.float32_highest)}, measured on [${d.matmul.size}, ${d.matmul.size}], ${d.matmul.device}`,
     ],
     [
       '',

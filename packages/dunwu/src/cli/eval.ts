@@ -11,10 +11,10 @@ import { EXIT } from './errors.js';
 import { interruption } from './interrupt.js';
 import { findModel, type RunOfModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type AdapterFlag, adapterOption, realNumber, wholeNumber } from './options.js';
+import { type AdapterFlag, adapterOption, type DeviceFlag, deviceOption, realNumber, wholeNumber } from './options.js';
 import { type ChosenTask, chooseTask } from './task-argument.js';
 
-interface EvalFlags extends AdapterFlag {
+interface EvalFlags extends AdapterFlag, DeviceFlag {
   readonly task?: string;
   readonly n?: number;
   readonly samples: number;
@@ -36,7 +36,7 @@ const INSTRUCTIONS: readonly Instruction[] = ['none', 'r1-zero-en', 'r1-zero-zh'
 
 /** `dunwu eval MODEL`: how many problems of a task a model solves. */
 export function registerEval(program: Command): void {
-  adapterOption(program.command('eval'))
+  deviceOption(adapterOption(program.command('eval')))
     .summary('measure a model on held-out problems')
     .description(
       'Measures a model on problems with checkable answers that it was not trained on. Right means right in the ' +
@@ -106,7 +106,7 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
   const problems = heldOut(chosen, flags);
   const [evaluation, { tokenizer, load, stopIds }, { createProgress }] = await Promise.all([
     import('../eval/evaluate.js'),
-    openModel(folder, flags.adapter),
+    openModel(folder, flags),
     import('../util/progress.js'),
   ]);
   const model = load();

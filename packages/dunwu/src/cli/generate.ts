@@ -6,6 +6,8 @@ import { openModel } from './open-model.js';
 import {
   type AdapterFlag,
   adapterOption,
+  type DeviceFlag,
+  deviceOption,
   type SamplingFlags,
   type SpeculativeFlag,
   samplingOptions,
@@ -13,7 +15,7 @@ import {
   wholeNumber,
 } from './options.js';
 
-interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag {
+interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, DeviceFlag {
   readonly maxTokens?: number;
   readonly seed: number;
   readonly n: number;
@@ -39,7 +41,7 @@ export function registerGenerate(program: Command): void {
       `longest answer (default: ${DEFAULT_TOKENS}, or what fits)`,
       wholeNumber('--max-tokens', 1),
     );
-  adapterOption(speculativeOption(samplingOptions(command)))
+  deviceOption(adapterOption(speculativeOption(samplingOptions(command))))
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
     .option('--raw', 'go on with the prompt as plain text, without the template (tags in it are tokens)')
@@ -65,7 +67,7 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
   const [{ tokenizer, load, stopIds }, { createGenerator, speculativeText }, { begunThought }, { AnswerPrinter }] =
     await Promise.all([
-      openModel(folder, flags.adapter),
+      openModel(folder, flags),
       import('./speculative.js'),
       import('../text/begun-thought.js'),
       import('./answer-printer.js'),

@@ -2,11 +2,12 @@ import type { CausalModel } from '../model/causal-model.js';
 import type { ModelConfig } from '../model/config.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { requireAdapter, requireVocabulary } from './model-folder.js';
+import type { AdapterFlag, DeviceFlag } from './options.js';
 
 /** A model's folder whose tokenizer is read; the weights are not yet, so that what is wrong with a prompt is said first. */
 export interface OpenedModel {
   readonly tokenizer: Tokenizer;
-  /** Loads the weights. @throws UsageError when the tokenizer belongs to another model */
+  /** Loads the weights onto the device. @throws UsageError when it is not there, or the tokenizer belongs to another model */
   load(): CausalModel;
   /** Ids that end a response: the model's, and the tokenizer's end of text. */
   stopIds(config: ModelConfig): number[];
@@ -14,10 +15,13 @@ export interface OpenedModel {
 
 /**
  * @param folder one that has a tokenizer.json (requireTokenizer)
- * @param adapter the folder of an adapter that the weights get when they are loaded
+ * @param flags `adapter`: the folder of an adapter that the weights get when they are loaded; `device`: where they go
  * @throws UsageError when there is no adapter for this model
  */
-export async function openModel(folder: string, adapter?: string): Promise<OpenedModel> {
+export async function openModel(
+  folder: string,
+  { adapter, device }: AdapterFlag & DeviceFlag = {},
+): Promise<OpenedModel> {
   if (adapter !== undefined) requireAdapter(folder, adapter);
   // Not at the top of the file: --help must not load the engine.
   const [{ loadModel }, { loadAdapter }, { absorbAdapters }, { stopIds }, { Tokenizer }, { chooseCompute }] =
@@ -33,8 +37,8 @@ export async function openModel(folder: string, adapter?: string): Promise<Opene
   return {
     tokenizer,
     load() {
-      chooseCompute();
-      const model = loadModel(folder);
+      const choice = chooseCompute(device === undefined ? {} : { device });
+      const model = loadModel(folder, choice.device);
       requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
       if (adapter !== undefined) {
         loadAdapter(model, adapter);

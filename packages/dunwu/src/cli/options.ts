@@ -43,6 +43,20 @@ export function adapterOption(command: Command): Command {
   return command.option('--adapter <dir>', "an adapter for the model (LoRA), in PEFT's layout");
 }
 
+/** Of commands that compute with a model. */
+export interface DeviceFlag {
+  /** Default: as recipes have it, CUDA where there is one. */
+  readonly device?: string;
+}
+
+/** Adds the option of {@link DeviceFlag}. Whether the device is there, the engine says when it is loaded. */
+export function deviceOption(command: Command): Command {
+  return command.option('--device <device>', 'auto, cpu, cuda or cuda:N (default: CUDA where there is one)', (text) => {
+    if (/^(auto|cpu|cuda(:\d+)?)$/.test(text)) return text;
+    throw new UsageError(`--device ${text}: auto, cpu, cuda or cuda:N is needed`);
+  });
+}
+
 /** How a command that lets a model speak draws its tokens. */
 export interface SamplingFlags {
   readonly temperature: number;

@@ -15,6 +15,7 @@ it('a report by hand', () => {
     model: null,
     model_type: 'deepseek_v3',
     parameters: 3_770_000,
+    device: 'cpu',
     dtype: 'float32',
     threads: 1,
     float32_matmul_precision: 'medium',

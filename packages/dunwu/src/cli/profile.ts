@@ -3,11 +3,11 @@ import type { CausalModel } from '../model/causal-model.js';
 import type { PhaseProfile, WorkProfile } from '../train/profile.js';
 import { textTable } from '../util/text-table.js';
 import { UsageError } from './errors.js';
-import { wholeNumber } from './options.js';
+import { type DeviceFlag, deviceOption, wholeNumber } from './options.js';
 
 const WORKS = ['training', 'generation'] as const;
 
-interface ProfileFlags {
+interface ProfileFlags extends DeviceFlag {
   readonly only?: (typeof WORKS)[number];
   readonly batch: number;
   readonly time: number;
@@ -26,6 +26,7 @@ export interface ProfileReport {
   readonly model: string | null;
   readonly model_type: string;
   readonly parameters: number;
+  readonly device: string;
   readonly dtype: string;
   readonly threads: number;
   readonly float32_matmul_precision: string;
@@ -36,8 +37,7 @@ export interface ProfileReport {
 
 /** `dunwu profile [MODEL]`: where the time of a training step and of generation goes. */
 export function registerProfile(program: Command): void {
-  program
-    .command('profile')
+  deviceOption(program.command('profile'))
     .summary('where the time of a training step and of generation goes, operator by operator')
     .description(
       'Runs training steps (next token, AdamW, random tokens) and generation (random prompts, temperature 1) under\n' +
@@ -111,10 +111,20 @@ async function profileCommand(given: string | undefined, flags: ProfileFlags): P
   const { profileGeneration, profileTraining } = await import('../train/profile.js');
   const folder =
     given === undefined ? null : await import('./model-folder.js').then(({ findModel }) => findModel(given));
-  const choice = chooseCompute(flags.threads === undefined ? {} : { threads: flags.threads });
-  const model = await openOrMake(folder?.folder ?? null, flags);
+  const { threads, device } = flags;
+  const choice = chooseCompute({
+    ...(threads === undefined ? {} : { threads }),
+    ...(device === undefined ? {} : { device }),
+  });
+  const model = await openOrMake(folder?.folder ?? null, flags, choice.device);
   process.stderr.write('measuring the rate of a large product…\n');
-  const peak = matmulRate({ dtype: choice.dtype, precision: choice.precision, size: 2048, seconds: 0.5 });
+  const peak = matmulRate({
+    dtype: choice.dtype,
+    precision: choice.precision,
+    device: choice.device,
+    size: 2048,
+    seconds: 0.5,
+  });
   const { batch, time, rows, prompt, newTokens: made, repeat } = flags;
   const measured = worksOf(flags).map((work) => {
     process.stderr.write(`profiling ${work}, ${1 + repeat} times…\n`);
@@ -132,6 +142,7 @@ async function profileCommand(given: string | undefined, flags: ProfileFlags): P
       .parameters()
       .filter(({ kind }) => kind !== 'buffer')
       .reduce((total, { tensor }) => total + tensor.numel, 0),
+    device: choice.device,
     dtype: choice.dtype,
     threads: choice.threads,
     float32_matmul_precision: choice.precision,
@@ -146,7 +157,7 @@ async function profileCommand(given: string | undefined, flags: ProfileFlags): P
 }
 
 /** The model of a folder, with fresh weights where it has none; without a folder the bench's. */
-async function openOrMake(folder: string | null, flags: ProfileFlags): Promise<CausalModel> {
+async function openOrMake(folder: string | null, flags: ProfileFlags, device: string): Promise<CausalModel> {
   const { existsSync } = await import('node:fs');
   const path = await import('node:path');
   const { manualSeed } = await import('@dunwu/torch');
@@ -164,18 +175,18 @@ async function openOrMake(folder: string | null, flags: ProfileFlags): Promise<C
     );
   }
   const weights = ['model.safetensors', 'model.safetensors.index.json'];
-  if (folder !== null && weights.some((name) => existsSync(path.join(folder, name)))) return loadModel(folder);
+  if (folder !== null && weights.some((name) => existsSync(path.join(folder, name)))) return loadModel(folder, device);
   manualSeed(1);
-  return new CausalModel(config);
+  return new CausalModel(config, device);
 }
 
 /** The report for people. */
 export function profileText(report: ProfileReport, top: number): string {
-  const { model, model_type, parameters, dtype, threads, float32_matmul_precision: precision } = report;
+  const { model, model_type, parameters, device, dtype, threads, float32_matmul_precision: precision } = report;
   const peak = report.peak_flops_per_s;
   return [
     `${model ?? 'a fresh tiny model'}: ${model_type}, ${(parameters / 1e6).toPrecision(3)} M parameters, ${dtype}, ` +
-      `${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      (device === 'cpu' ? `${threads} ${threads === 1 ? 'thread' : 'threads'}` : device),
     `peak: ${rate(peak)} GFLOP/s in a product of [2048, 2048]${dtype === 'float32' ? `, '${precision}'` : ''}, measured now`,
     ...report.works.flatMap((work) => [
       '',

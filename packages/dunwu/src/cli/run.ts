@@ -2,9 +2,9 @@ import type { Command } from 'commander';
 import type { z } from 'zod';
 import type { StageKind } from '../pipeline/stage.js';
 import { EXIT, UsageError } from './errors.js';
-import { collect } from './options.js';
+import { collect, type DeviceFlag, deviceOption } from './options.js';
 
-interface RunFlags {
+interface RunFlags extends DeviceFlag {
   readonly out?: string;
   readonly resume?: boolean;
   readonly set: readonly string[];
@@ -19,8 +19,7 @@ export interface RecipeParts {
 
 /** @param parts the product's own kinds and task schema by default; loaded only when the command runs */
 export function registerRun(program: Command, parts?: () => Promise<RecipeParts>): void {
-  program
-    .command('run')
+  deviceOption(program.command('run'))
     .summary('run a recipe: all its stages, into a run folder')
     .description(
       'Runs a recipe (YAML): its stages in order, into a run folder that holds the resolved recipe, metrics, samples,\n' +
@@ -56,7 +55,8 @@ async function runCommand(file: string, flags: RunFlags, parts: () => Promise<Re
       import('./interrupt.js'),
       parts(),
     ]);
-  const recipe = await loadRecipe(file, { kinds, task: taskSchema, set: flags.set, seed: flags.seed });
+  const set = flags.device === undefined ? flags.set : [...flags.set, `compute.device=${flags.device}`];
+  const recipe = await loadRecipe(file, { kinds, task: taskSchema, set, seed: flags.seed });
   const resume = flags.resume === true;
   const { curateCommand, defaultFolder, resumeCommand } = await import('./run-command-line.js');
   const out = flags.out ?? (await defaultFolder(recipe.name, resume));
@@ -66,7 +66,7 @@ async function runCommand(file: string, flags: RunFlags, parts: () => Promise<Re
   process.stdout.on('error', () => {});
   try {
     ui.log(`Run folder: ${out}`);
-    const command = resumeCommand({ file, out, set: flags.set, seed: flags.seed });
+    const command = resumeCommand({ file, out, set, seed: flags.seed });
     const outcome = await runRecipe({
       recipe,
       out,

@@ -5,9 +5,9 @@ import { errorCode } from '../util/errors.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type AdapterFlag, adapterOption, collect, wholeNumber } from './options.js';
+import { type AdapterFlag, adapterOption, collect, type DeviceFlag, deviceOption, wholeNumber } from './options.js';
 
-interface ServeFlags extends AdapterFlag {
+interface ServeFlags extends AdapterFlag, DeviceFlag {
   readonly port: number;
   readonly host: string;
   readonly name?: string;
@@ -23,7 +23,7 @@ const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 
 /** `dunwu serve MODEL`: OpenAI's API over a model. */
 export function registerServe(program: Command): void {
-  adapterOption(program.command('serve'))
+  deviceOption(adapterOption(program.command('serve')))
     .summary("a model behind OpenAI's API")
     .description(
       "Serves a model: /v1/chat/completions, /v1/completions and /v1/models as OpenAI's API has them, streaming or not. What\n" +
@@ -79,7 +79,7 @@ async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
   const [{ tokenizer, load, stopIds }, { ContinuousEngine }, { createApp }, { serve }] = await Promise.all([
-    openModel(folder, flags.adapter),
+    openModel(folder, flags),
     import('../rollout/continuous-engine.js'),
     import('../serve/app.js'),
     import('@hono/node-server'),

@@ -74,13 +74,16 @@ export function loadAdapter(model: CausalModel, folder: string): void {
     use_rslora: config.use_rslora ?? false,
   };
   const scale = loraScale(lora);
+  const { device } = model;
   for (const { linear } of model.linears()) {
     linear.setAdapters(
       chosen
         .filter((target) => target.linear === linear)
         .map(({ name, part }): LinearAdapter => {
           const read = (which: 'A' | 'B'): Tensor =>
-            trainable(scope(() => noGrad(() => source.tensor(tensorName(name, which)).to('float32').clone())));
+            trainable(
+              scope(() => noGrad(() => source.tensor(tensorName(name, which)).toDevice(device, 'float32').clone())),
+            );
           return { part, a: read('A'), b: read('B'), scale };
         }),
     );

@@ -1,4 +1,4 @@
-import type { Tensor } from '@dunwu/torch';
+import type { Sequences, Tensor } from '@dunwu/torch';
 import type { DecoderParts } from './decoder-parts.js';
 import type { Linear } from './linear.js';
 import type { Parameter } from './parameter.js';
@@ -16,6 +16,8 @@ export interface AttentionContext {
   readonly mask: Tensor | null;
   /** Where, without a mask, what a token sees begins: int64 [batch, time], places in its row. Null: all rows' begin. */
   readonly starts: Tensor | null;
+  /** The same as whole sequences, where the caller knows them. */
+  readonly sequences: Sequences | null;
 }
 
 /** What a decoding step attends to: new tokens go to `positions` (int64 [rows, time]), and `keys` entries are looked at. */

@@ -1,4 +1,15 @@
-import { addRmsNorm, arange, full, fusedRmsNorm, noGrad, scope, type Tensor, zeros } from '@dunwu/torch';
+import {
+  addRmsNorm,
+  arange,
+  type Device,
+  full,
+  fusedRmsNorm,
+  noGrad,
+  type Sequences,
+  scope,
+  type Tensor,
+  zeros,
+} from '@dunwu/torch';
 import type { Attention, AttentionContext, CacheView } from './attention.js';
 import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
@@ -10,7 +21,7 @@ import { LatentAttention, latentWidth } from './mla.js';
 import { SwigluMlp } from './mlp.js';
 import { MoeLayer, type RouterOutput } from './moe.js';
 import { PredictionModule, predictionDepth, predictionPrefix } from './mtp.js';
-import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { filled, normal, type Parameter, parameter, weightsOn } from './parameter.js';
 import { RopeTable } from './rope.js';
 import { TokenCache } from './token-cache.js';
 
@@ -22,6 +33,8 @@ export interface ModelInput {
   readonly positions?: Tensor;
   /** Of rows that hold several sequences: the place in its row where each token's sequence begins, int64 [batch, time]. */
   readonly starts?: Tensor;
+  /** What `starts` say, as whole sequences: flash attention on a GPU wants them. */
+  readonly sequences?: Sequences;
   /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal, within `starts`. */
   readonly mask?: Tensor;
 }
@@ -144,8 +157,12 @@ export class CausalModel {
   /** Of the adapters that it has (lora.ts). */
   lora: LoraConfig | null = null;
 
-  /** Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. */
-  constructor(config: ModelConfig) {
+  /**
+   * Fresh weights from N(0, initializer_range²), drawn from the default generator: seed it first. A seed gives the same
+   * weights on every device.
+   */
+  constructor(config: ModelConfig, device: Device = 'cpu') {
+    using _ = weightsOn(device);
     this.config = config;
     this.#embedding = normal([config.vocab_size, config.hidden_size], config.initializer_range);
     this.#layers = Array.from({ length: config.num_hidden_layers }, (_, i) => new Layer(config, i));
@@ -153,12 +170,17 @@ export class CausalModel {
     this.#head = config.tie_word_embeddings
       ? null
       : normal([config.vocab_size, config.hidden_size], config.initializer_range);
-    this.#rope = new RopeTable(config, isDeepseek(config) ? config.qk_rope_head_dim : config.head_dim);
+    this.#rope = new RopeTable(config, isDeepseek(config) ? config.qk_rope_head_dim : config.head_dim, device);
     // Last, so that a seed gives the rest the weights that it gives a model without them.
     this.#prediction = Array.from(
       { length: predictionDepth(config) },
       (_, k) => new PredictionModule(config, new Layer(config, config.num_hidden_layers + k)),
     );
+  }
+
+  /** Where the weights are: 'cpu', 'cuda:0'. Inputs have to be there too. */
+  get device(): Device {
+    return this.#embedding.device;
   }
 
   /** The matrix of the language-model head, [vocab_size, hidden]. */
@@ -242,9 +264,13 @@ export class CausalModel {
     return adapters.length > 0 ? adapters : this.parameters().filter(({ kind }) => kind !== 'buffer');
   }
 
-  #context(positions: Tensor, mask: Tensor | null, starts: Tensor | null = null): AttentionContext {
+  #context(
+    positions: Tensor,
+    mask: Tensor | null,
+    input: Pick<ModelInput, 'starts' | 'sequences'> = {},
+  ): AttentionContext {
     const [cosine, sine] = this.#rope.at(positions.reshape([-1]));
-    return { cosine, sine, mask, starts };
+    return { cosine, sine, mask, starts: input.starts ?? null, sequences: input.sequences ?? null };
   }
 
   /**
@@ -264,7 +290,7 @@ export class CausalModel {
     }
     // In latent space scores are added to a mask; otherwise the fused operators need none.
     const mask = input.mask ?? (options.absorbed === true ? causalMask(time, device) : null);
-    const context = this.#context(positions, mask, input.starts ?? null);
+    const context = this.#context(positions, mask, input);
     const routers: RouterOutput[] = [];
     const hiddenStates: Tensor[] = [];
     const shape = [batch, time, this.config.hidden_size];
@@ -334,7 +360,7 @@ export class CausalModel {
     const [batch, time] = input.tokens.shape as [number, number];
     const device = input.tokens.device;
     const positions = input.positions ?? rowPositions(batch, time, device);
-    const context = this.#context(positions, input.mask ?? null, input.starts ?? null);
+    const context = this.#context(positions, input.mask ?? null, input);
     let states = hidden;
     return following.map((tokens, i) => {
       const routers: RouterOutput[] = [];

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
+import { type Device, type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
 import { writeFileAtomic } from '../util/fs.js';
 import { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig, readConfig } from './config.js';
@@ -11,15 +11,15 @@ import { withoutDrawing } from './parameter.js';
 /** Hugging Face checkpoint folders, in and out: config.json and model.safetensors (or shards with an index). */
 
 /**
- * Loads a model. Tensors are copied one by one from the mapped file, converted to float32.
+ * Loads a model onto a device. Tensors are copied one by one from the mapped file, converted to float32.
  *
  * @throws Error naming the file, and every tensor that is missing, has another shape, or is not known to the model.
  */
-export function loadModel(folder: string): CausalModel {
+export function loadModel(folder: string, device: Device = 'cpu'): CausalModel {
   const source = openCheckpoint(folder);
   try {
     const config = storedPrediction(readConfig(folder), source.names);
-    const model = withoutDrawing(() => new CausalModel(config));
+    const model = withoutDrawing(() => new CausalModel(config, device));
     const known = new Set<string>();
     const problems: string[] = [];
     scope(() =>
@@ -82,7 +82,7 @@ function copyFaults(copy: string, name: string, stored: Tensor, tensor: Tensor):
     if (String(stored.shape) !== String(tensor.shape)) {
       return [`${copy} has the shape [${stored.shape}], ${name} has [${tensor.shape}]: they are to be equal`];
     }
-    if (stored.to('float32').eq(tensor).all().item() === 1) return [];
+    if (stored.toDevice(tensor.device, 'float32').eq(tensor).all().item() === 1) return [];
     return [`${copy} differs from ${name}, which it is a copy of: remove it from the file to predict with ${name}`];
   });
 }

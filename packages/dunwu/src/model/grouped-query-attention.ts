@@ -56,7 +56,8 @@ export class GroupedQueryAttention implements Attention {
     const entries = all.narrow(1, heads, 2 * groups).reshape([batch, time, 2 * groups * width]);
     cache?.fill(layer, entries);
     if (context.mask === null) {
-      return this.#output.forward(groupedAttention(all, heads, groups, context.starts, time, this.#scale));
+      const { starts, sequences } = context;
+      return this.#output.forward(groupedAttention(all, heads, groups, starts, time, this.#scale, sequences));
     }
     return this.#attend(all.narrow(1, 0, heads), entries, context.mask);
   }

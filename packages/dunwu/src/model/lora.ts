@@ -1,9 +1,8 @@
-import { noGrad, scope, zeros } from '@dunwu/torch';
 import type { CausalModel } from './causal-model.js';
 import type { Linear } from './linear.js';
 import { type LoraConfig, loraScale } from './lora-config.js';
 import { allTargets, chosenTargets } from './lora-targets.js';
-import { filled, trainable } from './parameter.js';
+import { filled, uniform, weightsOn } from './parameter.js';
 
 /**
  * Low-rank adapters on a model (LoRA: Hu et al. 2021, arXiv 2106.09685, §4.1): h = W₀ x + (α/r) B A x, W₀ frozen. A is
@@ -14,6 +13,7 @@ import { filled, trainable } from './parameter.js';
  */
 export function addAdapters(model: CausalModel, config: LoraConfig): void {
   requireNone(model);
+  using _ = weightsOn(model.device);
   const chosen = chosenTargets(allTargets(model.linears()), config.target_modules);
   const scale = loraScale(config);
   for (const { linear } of model.linears()) {
@@ -22,7 +22,7 @@ export function addAdapters(model: CausalModel, config: LoraConfig): void {
     linear.setAdapters(
       parts.map((part) => ({
         part,
-        a: trainable(scope(() => noGrad(() => zeros([config.rank, linear.weight.size(1)]).uniform_(-bound, bound)))),
+        a: uniform([config.rank, linear.weight.size(1)], bound),
         b: filled([part.length, config.rank], 0),
         scale,
       })),

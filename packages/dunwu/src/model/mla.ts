@@ -83,7 +83,9 @@ export class LatentAttention implements Attention {
     const kv = this.#kvB.forward(latent).view([batch, time, heads, nopeWidth + v_head_dim]);
     if (context.mask === null) {
       const each = kv.view([rows, heads, nopeWidth + v_head_dim]);
-      return this.#output.forward(latentAttention(query, each, key, context.starts, time, this.#scale));
+      return this.#output.forward(
+        latentAttention(query, each, key, context.starts, time, this.#scale, context.sequences),
+      );
     }
     const keys = cat(
       [kv.narrow(-1, 0, nopeWidth), key.view([batch, time, 1, ropeWidth]).expand([batch, time, heads, ropeWidth])],

@@ -1,4 +1,4 @@
-import { empty, keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
+import { type Device, empty, keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
 
 /** How an optimiser should treat a parameter: matrices get weight decay and may go to Muon, a router's matrix gets weight decay only, vectors and embeddings neither. */
 export type ParameterKind = 'matrix' | 'router' | 'vector' | 'embedding' | 'buffer';
@@ -41,14 +41,37 @@ export function withoutDrawing<T>(make: () => T): T {
   }
 }
 
+let place: Device = 'cpu';
+
+/** From here to the end of the block weights are made on a device: `using _ = weightsOn(device)`. */
+export function weightsOn(device: Device): Disposable {
+  const before = place;
+  place = device;
+  return {
+    [Symbol.dispose]() {
+      place = before;
+    },
+  };
+}
+
 /** A trainable tensor drawn from N(0, std²), from the default generator. */
 export function normal(shape: readonly number[], std: number): Tensor {
-  if (!drawing) return trainable(empty(shape));
-  return trainable(scope(() => noGrad(() => randn(shape).mul(std))));
+  if (!drawing) return trainable(empty(shape, { device: place }));
+  return drawn(() => randn(shape).mul(std));
+}
+
+/** A trainable tensor drawn from U(−bound, bound), from the default generator. */
+export function uniform(shape: readonly number[], bound: number): Tensor {
+  return drawn(() => zeros(shape).uniform_(-bound, bound));
+}
+
+/** Always drawn on the CPU, so that a seed gives the same weights on every device. */
+function drawn(draw: () => Tensor): Tensor {
+  return trainable(scope(() => noGrad(() => draw().toDevice(place, 'float32'))));
 }
 
 export function filled(shape: readonly number[], value: 0 | 1): Tensor {
-  return trainable(value === 0 ? zeros(shape) : ones(shape));
+  return trainable((value === 0 ? zeros : ones)(shape, { device: place }));
 }
 
 /** The values of a tensor now, in memory of their own, without gradient. */

@@ -1,4 +1,4 @@
-import { arange, keep, outer, scope, type Tensor, tensor } from '@dunwu/torch';
+import { arange, type Device, keep, outer, scope, type Tensor, tensor } from '@dunwu/torch';
 import type { DeepseekConfig } from './deepseek-config.js';
 import { type RopeConfig, ropeSettings } from './rope-config.js';
 
@@ -79,9 +79,11 @@ export class RopeTable {
   #length: number;
   readonly #inverse: number[];
   readonly #factor: number;
+  readonly #device: Device;
 
   /** @param width dimensions that are rotated */
-  constructor(config: RopeConfig, width: number) {
+  constructor(config: RopeConfig, width: number, device: Device = 'cpu') {
+    this.#device = device;
     ({ inverse: this.#inverse, factor: this.#factor } = frequencies(config, width));
     this.#length = Math.min(config.max_position_embeddings, 512);
     [this.#cosine, this.#sine] = this.#make(this.#length);
@@ -91,7 +93,9 @@ export class RopeTable {
     // Kept: the tables outlive whatever scope first asks for them.
     return scope(() => {
       const angles = outer(arange(0, length, 1, { dtype: 'float32' }), tensor(this.#inverse));
-      return [keep(angles.cos().mul(this.#factor)), keep(angles.sin().mul(this.#factor))];
+      // Computed on the CPU: the same numbers on every device.
+      const placed = (table: Tensor): Tensor => keep(table.mul(this.#factor).toDevice(this.#device, 'float32'));
+      return [placed(angles.cos()), placed(angles.sin())];
     });
   }
 

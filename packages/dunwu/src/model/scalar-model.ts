@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { noGrad, openSafetensors, scope, type Tensor, tensor, writeSafetensors } from '@dunwu/torch';
+import { type Device, noGrad, openSafetensors, scope, type Tensor, tensor, writeSafetensors } from '@dunwu/torch';
 import { CausalModel, type ModelInput, type ModelOutput } from './causal-model.js';
 import { loadModel, saveModel } from './checkpoint.js';
-import { filled, normal, type Parameter, parameter } from './parameter.js';
+import { filled, normal, type Parameter, parameter, weightsOn } from './parameter.js';
 
 /** The file of a model folder that makes it a scalar model. */
 export const SCORE_HEAD_FILE = 'score_head.safetensors';
@@ -26,10 +26,16 @@ export class ScalarModel {
    * 2020, arXiv 2009.01325, appendix B.1).
    */
   constructor(trunk: CausalModel) {
+    using _ = weightsOn(trunk.device);
     const { hidden_size: hidden } = trunk.config;
     this.trunk = trunk;
     this.#weight = normal([1, hidden], 1 / Math.sqrt(hidden + 1));
     this.#bias = filled([1], 0);
+  }
+
+  /** Where the weights are: see CausalModel. */
+  get device(): Device {
+    return this.trunk.device;
   }
 
   /** What is trained: the trunk without its language-model head, and the score head. */
@@ -66,9 +72,10 @@ export class ScalarModel {
       tokens.set(sequence, row * time);
       return row * time + sequence.length - 1;
     });
-    const rows = tensor(tokens, { shape: [sequences.length, time] }).to('int64');
+    const { device } = this;
+    const rows = tensor(tokens, { shape: [sequences.length, time], device }).to('int64');
     const { hidden } = this.trunk.forward({ tokens: rows });
-    return this.read(hidden.indexSelect(0, tensor(Int32Array.from(places)).to('int64')));
+    return this.read(hidden.indexSelect(0, tensor(Int32Array.from(places), { device }).to('int64')));
   }
 
   /** Adds to b, and so to every number: differences stay as they are. */
@@ -149,8 +156,8 @@ export async function saveScalarModel(model: ScalarModel, folder: string): Promi
 }
 
 /** @throws Error naming the file that is missing or does not fit. */
-export function loadScalarModel(folder: string): ScalarModel {
-  const model = new ScalarModel(loadModel(folder));
+export function loadScalarModel(folder: string, device: Device = 'cpu'): ScalarModel {
+  const model = new ScalarModel(loadModel(folder, device));
   try {
     model.loadHead(folder);
     return model;
@@ -162,7 +169,7 @@ export function loadScalarModel(folder: string): ScalarModel {
 
 /** A copy of a scalar model, with memory of its own. */
 export function copyScalarModel(model: ScalarModel): ScalarModel {
-  const copy = new ScalarModel(new CausalModel(model.trunk.config));
+  const copy = new ScalarModel(new CausalModel(model.trunk.config, model.device));
   copy.copyFrom(model);
   return copy;
 }

@@ -1,5 +1,5 @@
-import { liveTensors, noGrad, runtimeInfo, scope, type Tensor, tensor } from '@dunwu/torch';
-import { describe, expect, it, vi } from 'vitest';
+import { liveTensors, noGrad, op, runtimeInfo, scope, type Tensor, tensor } from '@dunwu/torch';
+import { describe, expect, it } from 'vitest';
 import type { CausalModel } from './causal-model.js';
 import { PagedCache } from './paged-cache.js';
 import { TensorDecoder } from './tensor-decoder.js';
@@ -7,19 +7,9 @@ import { decode, MODELS } from './testing/decoding.js';
 import { moved } from './testing/moved.js';
 import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
 
-// libtorch's 'meta' device has shapes and no data: an operator that reads a value, or is given a tensor of another device, fails
-// there. It lacks this one: its shape is that of the queries with the values' width.
-vi.mock('@dunwu/torch', async (original) => {
-  const torch = await original<typeof import('@dunwu/torch')>();
-  return {
-    ...torch,
-    scaledDotProductAttention: (query: Tensor, key: Tensor, value: Tensor, mask: Tensor, ...rest: never[]): Tensor => {
-      if (query.device !== 'meta') return torch.scaledDotProductAttention(query, key, value, mask, ...rest);
-      for (const one of [key, value, mask]) expect(one.device).toBe('meta');
-      return torch.zeros([...query.shape.slice(0, 3), value.size(3)], { dtype: query.dtype, device: 'meta' });
-    },
-  };
-});
+/** Devices that are not the CPU: one that stands for them (native/stand_in.cpp), and those that are there. */
+const STAND_IN = op('dunwu::stand_in')() as string;
+const DEVICES = [STAND_IN, ...(runtimeInfo().cudaDevices > 0 ? ['cuda'] : [])];
 
 const whole = (model: CausalModel, text: readonly number[]): Tensor =>
   noGrad(() => model.logits(model.forward({ tokens: ids([[...text]]) }).hidden));
@@ -69,46 +59,13 @@ describe.each(MODELS)('%s', (_name, make) => {
   });
 });
 
-describe('on a device without data', () => {
-  const METAS: [name: string, make: () => CausalModel][] = [
-    ['latent', () => tinyModel(1)],
-    ['grouped', () => tinyDense('qwen3', 2)],
-  ];
+describe.each(DEVICES)('on %s', (device) => {
+  const plain = MODELS.filter(([name]) => !name.includes('adapters'));
 
-  it.each(METAS)('%s: nothing is read back, nothing lies elsewhere, in either type', (_name, make) => {
+  it.each(plain)('%s: what it says on the CPU', (_name, make) => {
     const model = make();
-    for (const dtype of ['float32', 'bfloat16'] as const) {
-      scope(() => {
-        const decoder = new TensorDecoder(moved(model, 'meta'), dtype);
-        expect(decoder.device).toBe('meta');
-        const cache = new PagedCache(model.config, 4, dtype, 'meta');
-        for (const columns of [1, 3]) {
-          const logits = decoder.step(
-            {
-              tokens: Int32Array.from({ length: columns }, (_, i) => i),
-              lengths: Int32Array.from({ length: columns }, (_, i) => i + 1),
-              sequences: new Int32Array(columns),
-              pages: Int32Array.of(0, 1),
-              pagesEach: 2,
-              wanted: Int32Array.of(columns - 1),
-            },
-            cache,
-          );
-          expect(String(logits)).toBe('float32[1, 24] on meta');
-        }
-        decoder.dispose();
-        cache.dispose();
-      });
-    }
-    model.dispose();
-  });
-});
-
-describe.skipIf(runtimeInfo().cudaDevices === 0)('on a CUDA device', () => {
-  it.each(MODELS)('%s: what it says on the CPU', (_name, make) => {
-    const model = make();
-    const there = moved(model, 'cuda');
-    const texts = rows(5, 40).map((text, i) => text.slice(0, 40 - 3 * i));
+    const there = moved(model, device);
+    const texts = rows(5, 24).map((text, i) => text.slice(0, 24 - i));
     const expected = decode(model, texts, 19, { piece: 7, Kind: TensorDecoder });
     decode(there, texts, 19, { piece: 7, Kind: TensorDecoder }).forEach((steps, row) => {
       steps.forEach((logits, i) => {
@@ -116,8 +73,43 @@ describe.skipIf(runtimeInfo().cudaDevices === 0)('on a CUDA device', () => {
         expect(difference(tensor(Float32Array.from(logits)), own)).toBeLessThan(2e-5 * own.abs().amax().item());
       });
     });
+    there.dispose();
     model.dispose();
   });
+});
+
+it.each([
+  ['latent attention, few columns and many', () => tinyModel(1)],
+  ['grouped queries', () => tinyDense('qwen3', 2)],
+])('%s: a step waits for nothing, in either type', (_name, make) => {
+  const model = make();
+  const there = moved(model, STAND_IN);
+  for (const dtype of ['float32', 'bfloat16'] as const) {
+    const decoder = new TensorDecoder(there, dtype);
+    const cache = new PagedCache(model.config, 4, dtype, STAND_IN);
+    for (const columns of [1, 7]) {
+      op('dunwu::stand_in_waits')();
+      scope(() => {
+        const logits = decoder.step(
+          {
+            tokens: Int32Array.from({ length: columns }, (_, i) => i),
+            lengths: Int32Array.from({ length: columns }, (_, i) => i + 1),
+            sequences: new Int32Array(columns),
+            pages: Int32Array.of(0, 1),
+            pagesEach: 2,
+            wanted: Int32Array.of(columns - 1),
+          },
+          cache,
+        );
+        expect(op('dunwu::stand_in_waits')()).toBe(0);
+        expect(String(logits)).toBe(`float32[1, 24] on ${there.device}`);
+      });
+    }
+    decoder.dispose();
+    cache.dispose();
+  }
+  there.dispose();
+  model.dispose();
 });
 
 it('leaves no tensor behind', () => {

@@ -1,9 +1,9 @@
-import { scope, stack, type Tensor } from '@dunwu/torch';
+import { readNumbers, type Tensor } from '@dunwu/torch';
 
 /**
  * What an objective measured on one micro-batch, kept so that several micro-batches combine to exactly what the whole
  * batch would have given: a mean as its sum and its count, never as a ready mean. The tensors have one element, no
- * gradient, and stay on their device until `combineMetrics` reads them.
+ * gradient, and stay on their device until `readStep` reads them.
  *
  * - `mean`: Σ sum / Σ count over the micro-batches
  * - `sum`: adds up, such as a loss that was already divided by the whole batch's size
@@ -24,25 +24,50 @@ export interface Objective {
 }
 
 /**
- * The metrics of a whole batch from those of its micro-batches, in the order in which they first appear. Everything is
- * read in one transfer: call it once, after the last micro-batch's `backward()`.
+ * Everything that a step measured, in one copy from the device: the only wait for it in a step. Call it once, when all of the
+ * step's work is given to the device.
  *
- * A metric that only some micro-batches have is combined over those; a mean over nothing is NaN.
+ * `metrics` are those of the whole batch from its micro-batches' `parts`, in the order in which they first appear. A metric
+ * that only some micro-batches have is combined over those; a mean over nothing is NaN.
+ *
+ * @param others more tensors of the step: the numbers of each list, one after another, come back under its name
  * @throws Error when a name has different kinds in different micro-batches.
  */
+export function readStep<K extends string>(
+  parts: readonly Metrics[],
+  others: Readonly<Record<K, readonly Tensor[]>>,
+): { readonly metrics: Record<string, number>; readonly others: Record<K, number[]> } {
+  const measured = parts.flatMap((part) => Object.values(part).flatMap(tensorsOf));
+  const lists = Object.entries(others) as [K, readonly Tensor[]][];
+  const read = readNumbers([...measured, ...lists.flatMap(([, list]) => list)]);
+  let at = measured.length;
+  const more = lists.map(([name, list]) => {
+    at += list.length;
+    return [name, read.slice(at - list.length, at).flat()];
+  });
+  return {
+    metrics: combined(parts, read.slice(0, measured.length).flat()),
+    others: Object.fromEntries(more) as Record<K, number[]>,
+  };
+}
+
+/** The metrics alone: see {@link readStep}. */
 export function combineMetrics(parts: readonly Metrics[]): Record<string, number> {
-  const tensors = parts.flatMap((part) => Object.values(part).flatMap(tensorsOf));
-  const numbers = tensors.length === 0 ? [] : scope(() => stack(tensors.map((t) => t.to('float64'))).numbers());
+  return readStep(parts, {}).metrics;
+}
+
+/** @param numbers of all tensors of the parts */
+function combined(parts: readonly Metrics[], numbers: readonly number[]): Record<string, number> {
   let next = 0;
   const take = (): number => numbers[next++] ?? Number.NaN;
 
-  const combined = new Map<string, { readonly kind: Metric['kind']; value: number; count: number }>();
+  const all = new Map<string, { readonly kind: Metric['kind']; value: number; count: number }>();
   for (const [name, metric] of parts.flatMap((part) => Object.entries(part))) {
     const value = take();
     const count = metric.kind !== 'mean' ? 1 : typeof metric.count === 'number' ? metric.count : take();
-    const before = combined.get(name);
+    const before = all.get(name);
     if (before === undefined) {
-      combined.set(name, { kind: metric.kind, value, count });
+      all.set(name, { kind: metric.kind, value, count });
       continue;
     }
     if (before.kind !== metric.kind) {
@@ -52,11 +77,11 @@ export function combineMetrics(parts: readonly Metrics[]): Record<string, number
     before.count += count;
   }
   return Object.fromEntries(
-    [...combined].map(([name, { kind, value, count }]) => [name, kind === 'mean' ? value / count : value]),
+    [...all].map(([name, { kind, value, count }]) => [name, kind === 'mean' ? value / count : value]),
   );
 }
 
-/** In the order in which `combineMetrics` takes their numbers again. */
+/** In the order in which `combined` takes their numbers again. */
 function tensorsOf(metric: Metric): Tensor[] {
   if (metric.kind !== 'mean') return [metric.value];
   return typeof metric.count === 'number' ? [metric.sum] : [metric.sum, metric.count];

@@ -28,8 +28,11 @@ const name = z
   .regex(/^[\p{L}\p{N}][\p{L}\p{N}_-]*$/u, 'a name is letters, digits, - and _, and begins with a letter or digit');
 
 const computeSchema = z.strictObject({
-  // Only what the trainers honour today is accepted: a key that is taken and ignored is worse than one refused.
-  device: z.enum(['auto', 'cpu']).default('auto'),
+  /** What of these is there, only the engine knows: train/compute.ts. */
+  device: z
+    .string()
+    .regex(/^(auto|cpu|cuda(:\d+)?)$/, 'expected auto, cpu, cuda or cuda:N')
+    .default('auto'),
   dtype: z.enum(['auto', 'float32', 'bfloat16']).default('auto'),
   threads: z.union([z.literal('auto'), z.int().min(1).max(1024)]).default('auto'),
 });

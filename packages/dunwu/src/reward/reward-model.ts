@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { noGrad, scope } from '@dunwu/torch';
+import { type Device, noGrad, readNumbers, scope } from '@dunwu/torch';
 import { z } from 'zod';
 import { loadScalarModel, type ScalarModel, saveScalarModel } from '../model/scalar-model.js';
 import { renderPrompt, responseTokens } from '../text/template.js';
@@ -65,9 +65,9 @@ export class RewardModel {
    * Reads a folder: a model folder with reward_model.json and score_head.safetensors.
    * @throws Error naming the file that is missing or malformed.
    */
-  static load(folder: string): RewardModel {
+  static load(folder: string, device: Device = 'cpu'): RewardModel {
     const { kind, reads } = readFile(join(folder, REWARD_MODEL_FILE));
-    const model = loadScalarModel(folder);
+    const model = loadScalarModel(folder, device);
     model.setTrainable(false);
     return new RewardModel(model, kind, reads);
   }
@@ -106,19 +106,22 @@ export function sequenceScores(
   sequences: readonly (readonly number[])[],
   microBatchTokens: number,
 ): number[] {
-  const scores = new Array<number>(sequences.length);
+  const parts: number[][] = [];
   const order = [...sequences.keys()].sort((a, b) => lengthAt(sequences, a) - lengthAt(sequences, b) || a - b);
   for (let from = 0; from < order.length; ) {
     let to = from + 1;
     // Sorted: the next one is the longest so far, and all rows are filled up to it.
     while (to < order.length && (to - from + 1) * lengthAt(sequences, order[to] as number) <= microBatchTokens) to++;
-    const part = order.slice(from, to);
-    const found = scope(() => noGrad(() => model.last(part.map((i) => sequences[i] as readonly number[])).numbers()));
-    part.forEach((i, at) => {
-      scores[i] = found[at] as number;
-    });
+    parts.push(order.slice(from, to));
     from = to;
   }
+  const scored = (part: readonly number[]) =>
+    scope(() => model.last(part.map((i) => sequences[i] as readonly number[])));
+  const read = scope(() => noGrad(() => readNumbers(parts.map(scored)))).flat();
+  const scores = new Array<number>(sequences.length);
+  parts.flat().forEach((i, at) => {
+    scores[i] = read[at] as number;
+  });
   return scores;
 }
 

@@ -44,8 +44,6 @@ export interface ContinuousEngineOptions {
   readonly maxTokens: number;
   /** What weights are read as; default as the model's own are. */
   readonly dtype?: DecoderType;
-  /** What computes the steps; default by the model's device. */
-  readonly stepper?: Stepper;
   /** Told after every step. */
   readonly onStep?: (load: EngineLoad) => void;
 }
@@ -312,7 +310,7 @@ export class ContinuousEngine {
 
   /** Takes a page when the token of this place is the first of one. @returns the place */
   #entryFor(pages: number[], length: number): number {
-    this.#stepper ??= this.#options.stepper ?? this.#makeStepper();
+    this.#stepper ??= this.#makeStepper();
     this.#cache ??= this.#stepper.cache(this.#maxPages);
     if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
     return length;
@@ -320,7 +318,7 @@ export class ContinuousEngine {
 
   #makeStepper(): Stepper {
     const { dtype, maxRows } = this.#options;
-    return this.#model.headWeight.device === 'cpu'
+    return this.#model.device === 'cpu'
       ? new FusedStepper(this.#model, dtype)
       : new TensorStepper(this.#model, maxRows, dtype);
   }

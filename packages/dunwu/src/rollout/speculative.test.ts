@@ -1,4 +1,4 @@
-import { liveTensors, noGrad, scope, type Tensor } from '@dunwu/torch';
+import { liveTensors, noGrad, op, scope, type Tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { moved } from '../model/testing/moved.js';
@@ -238,9 +238,11 @@ describe('housekeeping', () => {
 
   it('a model on a device is refused', () => {
     const model = mtpModel(122);
-    expect(() => new SpeculativeEngine(moved(model, 'meta'))).toThrow(
-      'speculative decoding works on the CPU alone, and the model is on meta: decode without it there',
+    const there = moved(model, op('dunwu::stand_in')() as string);
+    expect(() => new SpeculativeEngine(there)).toThrow(
+      `speculative decoding works on the CPU alone, and the model is on ${there.device}: decode without it there`,
     );
+    there.dispose();
     model.dispose();
   });
 

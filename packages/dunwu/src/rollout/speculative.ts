@@ -59,7 +59,7 @@ export class SpeculativeEngine {
         'speculative decoding: the model has no module of multi-token prediction to draft with (num_nextn_predict_layers)',
       );
     }
-    const { device } = model.headWeight;
+    const { device } = model;
     if (device !== 'cpu') {
       throw new Error(
         `speculative decoding works on the CPU alone, and the model is on ${device}: decode without it there`,

@@ -1,4 +1,4 @@
-import { scope, type Tensor, tensor, zeros } from '@dunwu/torch';
+import { op, scope, type Tensor, tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import { drawTokens } from './sampling.js';
 import { banTokens, drawSettings, drawTensors } from './tensor-sampling.js';
@@ -105,14 +105,25 @@ it('banTokens: each row its own, repeated or none', () => {
   expect(banTokens(logits, banned).numbers()).toEqual([1, NO, NO, 4, 5, 6, NO, 8, 9]);
 });
 
-it('on a device without data: nothing is read back', () => {
+it('on a device: the same tokens, and nothing is waited for', () => {
+  const device = op('dunwu::stand_in')() as string;
   scope(() => {
-    const logits = zeros([3, 700], { device: 'meta' });
-    const banned = zeros([3, 2], { dtype: 'int64', device: 'meta' });
+    const rows = Array.from({ length: 21 }, (_, i) => Math.sin(i * i));
+    const logits = tensor(
+      rows.map((value) => 3 * value),
+      { shape: [3, 7] },
+    );
+    const banned = tensor(BigInt64Array.of(1n, 2n, -1n, -1n, 0n, 0n), { shape: [3, 2] });
+    const samplings = [PLAIN, { ...PLAIN, top_k: 2 }, { temperature: 0, top_k: 0, top_p: 0.5 }];
+    const settings = tensor(drawSettings([0.3, 0.8, 0], samplings, 7), { shape: [4, 3] });
+    const there = [logits, banned, settings].map((one) => one.toDevice(device, one.dtype)) as [Tensor, Tensor, Tensor];
     for (const cut of [false, true]) {
-      const { tokens, told } = drawTensors(banTokens(logits, banned), zeros([4, 3], { device: 'meta' }), cut);
-      expect(String(tokens)).toBe('int64[3] on meta');
-      expect(String(told)).toBe('float32[3, 3] on meta');
+      const expected = drawTensors(banTokens(logits, banned), settings, cut);
+      op('dunwu::stand_in_waits')();
+      const found = drawTensors(banTokens(there[0], there[1]), there[2], cut);
+      expect(op('dunwu::stand_in_waits')()).toBe(0);
+      expect(found.tokens.numbers()).toEqual(expected.tokens.numbers());
+      expect(found.told.numbers()).toEqual(expected.told.numbers());
     }
   });
 });

@@ -1,4 +1,4 @@
-import { hasGraphs, liveTensors, noGrad, runtimeInfo, scope } from '@dunwu/torch';
+import { hasGraphs, liveTensors, noGrad, op, runtimeInfo, scope } from '@dunwu/torch';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { TensorDecoder } from '../model/tensor-decoder.js';
@@ -11,7 +11,9 @@ const MODELS: [name: string, make: () => CausalModel][] = [
   ['latent attention', () => tinyModel(3)],
   ['grouped queries', () => tinyDense('qwen3', 3)],
 ];
-const DEVICES = ['cpu', ...(runtimeInfo().cudaDevices > 0 ? ['cuda'] : [])];
+/** One that stands for all that are not the CPU (native/stand_in.cpp), and those that are there. */
+const STAND_IN = op('dunwu::stand_in')() as string;
+const DEVICES = [STAND_IN, ...(runtimeInfo().cudaDevices > 0 ? ['cuda'] : [])];
 
 describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, place, make] as const)))(
   '%s, on %s',
@@ -22,7 +24,10 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       model = make();
       elsewhere = moved(model, place);
     });
-    afterAll(() => model.dispose());
+    afterAll(() => {
+      model.dispose();
+      elsewhere.dispose();
+    });
 
     const prompts = rows(6, 9).map((row, i) => row.slice(0, 3 + i));
     const request = (i: number, more: Partial<GenerationRequest> = {}): GenerationRequest => ({
@@ -33,8 +38,7 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       stop: [2],
       ...more,
     });
-    const device = (maxRows = 8, maxTokens = 1000) =>
-      new ContinuousEngine(elsewhere, { maxRows, maxTokens, stepper: new TensorStepper(elsewhere, maxRows) });
+    const device = (maxRows = 8, maxTokens = 1000) => new ContinuousEngine(elsewhere, { maxRows, maxTokens });
     const processor = (maxRows = 8, maxTokens = 1000) => new ContinuousEngine(model, { maxRows, maxTokens });
 
     function expectSame(found: readonly Generated[], expected: readonly Generated[]): void {
@@ -165,7 +169,7 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
     it('weights that are no numbers are told, and the next request is served', async () => {
       const broken = make();
       const there = moved(broken, place);
-      const engine = new ContinuousEngine(there, { maxRows: 2, maxTokens: 100, stepper: new TensorStepper(there, 2) });
+      const engine = new ContinuousEngine(there, { maxRows: 2, maxTokens: 100 });
       scope(() => noGrad(() => there.headWeight.fill_(Number.NaN)));
       await expect(engine.generate(request(0))).rejects.toThrow('the logits of row 0 are not finite');
       scope(() => noGrad(() => there.headWeight.fill_(0.1)));
@@ -173,6 +177,25 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       engine.dispose();
       broken.dispose();
     });
+
+    it.runIf(place === STAND_IN)(
+      'a step is waited for once, whatever it draws; one that draws nothing never',
+      async () => {
+        const start = vi.spyOn(TensorStepper.prototype, 'start');
+        const engine = device();
+        op('dunwu::stand_in_waits')();
+        const long = Array.from({ length: 50 }, (_, i) => i % 24);
+        const sampling = { temperature: 0.8, top_p: 0.9, top_k: 5, max_tokens: 10 };
+        await Promise.all([
+          engine.generate(request(0, { tokens: [...long, ...long].slice(0, 54), samples: 6 })),
+          engine.generate(request(1, { sampling, banned: [4, 7] })),
+        ]);
+        const drawing = start.mock.calls.filter(([, draws]) => draws.length > 0).length;
+        expect(op('dunwu::stand_in_waits')()).toBe(drawing);
+        engine.dispose();
+        vi.restoreAllMocks();
+      },
+    );
 
     it('leaves no tensor behind', async () => {
       const once = async (): Promise<void> => {

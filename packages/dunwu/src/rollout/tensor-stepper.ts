@@ -123,6 +123,7 @@ export class TensorStepper implements Stepper {
     // The token itself, or a draw of the step before.
     const drawn = this.#drawn.index([given.neg().sub(1).clampMin(0)]).mul(given.lt(0));
     const all = this.#decoder.compute(shape, numbers.narrow(0, 0, own), layers, given.clampMin(0).add(drawn));
+    if (draws === 0) return null;
     const open = banned === 0 ? all : banTokens(all, numbers.narrow(0, own + picked, bans).view([-1, banned]));
     const logits = picks ? open.index([numbers.narrow(0, own, picked)]) : open;
     const { tokens, told } = drawTensors(logits, buffers.settings.view([4, draws]), cut);
@@ -215,6 +216,7 @@ function reading(
   told: Tensor,
   best: [Tensor, Tensor] | null,
 ): () => DrawnToken[] {
+  if (draws.length === 0) return () => [];
   const copies = [told, ...(best ?? [])].map((one) => copyToHost(one));
   return () => {
     const [values, scores, ids] = copies.map((read) => read()) as [Float32Array, Float32Array?, BigInt64Array?];

@@ -2,7 +2,7 @@ import { type Tensor, tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import type { RouterOutput } from '../model/moe.js';
 import { tinyModel } from '../model/testing/tiny.js';
-import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
+import { ExpertLoad, loadMetrics, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
 
 /** A router's output with these scores and choices. */
 function router(scores: number[][], chosen: number[][], requiresGrad = false): RouterOutput {
@@ -16,7 +16,7 @@ const even = (tokens: number): number[][] => Array.from({ length: tokens }, () =
 
 describe('ExpertLoad', () => {
   it('counts over micro-batches, by layer', () => {
-    const load = new ExpertLoad(2, 4);
+    const load = new ExpertLoad(2, 4, 'cpu');
     load.add([
       router(even(3), [
         [0, 1],
@@ -26,19 +26,17 @@ describe('ExpertLoad', () => {
       router(even(1), [[3, 2]]),
     ]);
     load.add([router(even(1), [[0, 3]]), router(even(1), [[3, 1]])]);
-    expect(load.counts).toEqual([
-      [4, 2, 1, 1],
-      [0, 1, 1, 2],
-    ]);
-    expect(load.shares()).toEqual([
-      [0.5, 0.25, 0.125, 0.125],
-      [0, 0.25, 0.25, 0.5],
-    ]);
-    expect(load.imbalance()).toBe(2); // 4 over a mean of 2, and 2 over a mean of 1
+    const counts = load.counts.numbers();
+    expect(counts).toEqual([4, 2, 1, 1, 0, 1, 1, 2]);
+    expect(loadMetrics(counts, 4)).toEqual({
+      expert_imbalance: 2, // 4 over a mean of 2, and 2 over a mean of 1
+      'expert_load/0': [0.5, 0.25, 0.125, 0.125],
+      'expert_load/1': [0, 0.25, 0.25, 0.5],
+    });
   });
 
   it('padding does not count', () => {
-    const load = new ExpertLoad(1, 4);
+    const load = new ExpertLoad(1, 4, 'cpu');
     load.add(
       [
         router(even(3), [
@@ -49,14 +47,13 @@ describe('ExpertLoad', () => {
       ],
       tensor([true, false, true]),
     );
-    expect(load.counts).toEqual([[1, 2, 1, 0]]);
+    expect(load.counts.numbers()).toEqual([1, 2, 1, 0]);
   });
 
   it('nothing counted yet', () => {
-    const load = new ExpertLoad(1, 4);
-    expect(load.shares()).toEqual([[0, 0, 0, 0]]);
-    expect(load.imbalance()).toBe(1);
-    expect(new ExpertLoad(0, 4).imbalance()).toBe(1);
+    const { counts } = new ExpertLoad(1, 4, 'cpu');
+    expect(loadMetrics(counts.numbers(), 4)).toEqual({ expert_imbalance: 1, 'expert_load/0': [0, 0, 0, 0] });
+    expect(loadMetrics(new ExpertLoad(0, 0, 'cpu').counts.numbers(), 0)).toEqual({ expert_imbalance: 1 });
   });
 });
 
@@ -65,7 +62,7 @@ describe('updateBalanceBias', () => {
     const model = tinyModel(1);
     const biases = (): number[][] => model.moeLayers.map(({ router: { bias } }) => bias.numbers());
     const before = biases();
-    const load = new ExpertLoad(2, 8);
+    const load = new ExpertLoad(2, 8, 'cpu');
     const first = router(even(4), [
       [0, 1],
       [0, 2],

@@ -1,15 +1,16 @@
-import { noGrad, scope, type Tensor } from '@dunwu/torch';
+import { type Device, noGrad, onesLike, scope, type Tensor, zeros } from '@dunwu/torch';
 import type { MoeLayer, RouterOutput } from '../model/moe.js';
 
 /**
- * How many (token, choice) pairs each expert of each layer got, summed over the micro-batches of a step; the metric
- * `expert_load/<layer>` and the input of the balancing rule.
+ * How many (token, choice) pairs each expert of each layer got, summed over the micro-batches of a step: the input of the
+ * balancing rule and of {@link loadMetrics}. Counted where the routers' choices are; nothing is waited for.
  */
 export class ExpertLoad {
-  readonly #counts: number[][];
+  /** int64 [layers, experts]; of the scope that this was made in. */
+  readonly counts: Tensor;
 
-  constructor(layers: number, experts: number) {
-    this.#counts = Array.from({ length: layers }, () => new Array<number>(experts).fill(0));
+  constructor(layers: number, experts: number, device: Device) {
+    this.counts = zeros([layers, experts], { dtype: 'int64', device });
   }
 
   /**
@@ -17,42 +18,35 @@ export class ExpertLoad {
    * @param first the layer that the first router belongs to
    */
   add(routers: readonly RouterOutput[], counted?: Tensor, first = 0): void {
-    routers.forEach((router, layer) => {
-      const counts = this.#counts[first + layer];
-      if (counts === undefined) return;
-      const found = scope(() => {
-        const { indices } = router;
-        const chosen = counted === undefined ? indices.reshape([-1]) : indices.maskedSelect(counted.unsqueeze(1));
-        return chosen.bincount(null, counts.length).numbers();
-      });
-      found.forEach((count, expert) => {
-        counts[expert] = (counts[expert] ?? 0) + count;
+    scope(() => {
+      routers.forEach(({ indices }, layer) => {
+        // A token that does not count adds 0: to leave it out would have the device tell how many there are.
+        const one = counted === undefined ? onesLike(indices) : counted.to('int64').unsqueeze(1).expand(indices.shape);
+        this.counts.select(0, first + layer).scatterAdd_(0, indices.reshape([-1]), one.reshape([-1]));
       });
     });
   }
+}
 
-  get counts(): readonly (readonly number[])[] {
-    return this.#counts;
-  }
-
-  /** Each layer's counts as shares that sum to 1. */
-  shares(): number[][] {
-    return this.#counts.map((counts) => {
-      const total = counts.reduce((sum, count) => sum + count, 0);
-      return counts.map((count) => (total === 0 ? 0 : count / total));
-    });
-  }
-
-  /** The largest load over the mean load, of the worst layer: 1 is perfect balance. */
-  imbalance(): number {
-    return Math.max(
-      1,
-      ...this.#counts.map((counts) => {
-        const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
-        return mean === 0 ? 1 : Math.max(...counts) / mean;
-      }),
-    );
-  }
+/**
+ * `expert_imbalance`, the largest load over the mean load, of the worst layer: 1 is perfect balance. And each layer's loads as
+ * shares that sum to 1, `expert_load/LAYER`.
+ * @param counts of an {@link ExpertLoad}, row by row; none in a dense model
+ */
+export function loadMetrics(counts: readonly number[], experts: number): Record<string, number | readonly number[]> {
+  const layers = Array.from({ length: experts === 0 ? 0 : counts.length / experts }, (_, layer) =>
+    counts.slice(layer * experts, (layer + 1) * experts),
+  );
+  const totals = layers.map((layer) => layer.reduce((sum, count) => sum + count, 0));
+  const worst = layers.map((layer, i) => {
+    const mean = (totals[i] as number) / experts;
+    return mean === 0 ? 1 : Math.max(...layer) / mean;
+  });
+  const shares = layers.map((layer, i) => layer.map((count) => (totals[i] === 0 ? 0 : count / (totals[i] as number))));
+  return {
+    expert_imbalance: Math.max(1, ...worst),
+    ...Object.fromEntries(shares.map((layer, i) => [`expert_load/${i}`, layer])),
+  };
 }
 
 /**
@@ -61,20 +55,23 @@ export class ExpertLoad {
  */
 export function updateBalanceBias(
   { moeLayers }: { readonly moeLayers: readonly MoeLayer[] },
-  load: ExpertLoad,
+  { counts }: ExpertLoad,
   speed: number,
 ): void {
   if (speed === 0) return;
-  noGrad(() => {
-    moeLayers.forEach((layer, index) => {
-      const counts = load.counts[index] ?? [];
-      const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length;
-      counts.forEach((count, expert) => {
-        const direction = Math.sign(mean - count);
-        if (direction !== 0) scope(() => layer.router.bias?.narrow(0, expert, 1).add_(direction * speed));
+  noGrad(() =>
+    scope(() => {
+      // Above or below the mean, in whole numbers: a rounded mean could differ from a load that is equal to it.
+      const steps = counts
+        .sum(1, true)
+        .sub(counts.mul(counts.size(1)))
+        .sign()
+        .mul(speed);
+      moeLayers.forEach(({ router }, layer) => {
+        router.bias?.add_(steps.select(0, layer));
       });
-    });
-  });
+    }),
+  );
 }
 
 /**

@@ -37,12 +37,25 @@ describe('decideCompute', () => {
       device: 'cuda',
       dtype: 'bfloat16',
     });
-    expect(decideCompute({ dtype: 'float32' }, gpu)).toMatchObject({ device: 'cpu', dtype: 'float32' });
+    expect(decideCompute({ device: 'cpu' }, gpu)).toMatchObject({ device: 'cpu', dtype: 'float32' });
+  });
+
+  it('takes a CUDA device where there is one', () => {
+    const choice = decideCompute({}, { ...laptop, cudaDevices: 2 });
+    expect(choice).toMatchObject({ device: 'cuda', dtype: 'float32' });
+    expect(choice.reasons[0]).toBe('device cuda: there is a CUDA device');
+    expect(decideCompute({ device: 'cuda:1' }, { ...laptop, cudaDevices: 2 }).device).toBe('cuda:1');
   });
 
   it('refuses a device that is not there', () => {
     expect(() => decideCompute({ device: 'cuda' }, laptop)).toThrow(UsageError);
-    expect(() => decideCompute({ device: 'cuda' }, laptop)).toThrow(/compute\.device is cuda.*allowed here: cpu, auto/);
+    expect(() => decideCompute({ device: 'cuda' }, laptop)).toThrow(
+      'compute.device is cuda, and libtorch sees no CUDA device; allowed here: auto, cpu ("dunwu doctor"',
+    );
+    expect(() => decideCompute({ device: 'cuda:2' }, { ...laptop, cudaDevices: 2 })).toThrow(
+      'compute.device is cuda:2, and libtorch sees cuda:0, cuda:1; allowed here: auto, cpu, cuda, cuda:0, cuda:1 (',
+    );
+    expect(() => decideCompute({ device: 'tpu' }, laptop)).toThrow('compute.device is tpu');
   });
 });
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import {
+  type Device,
   Generator,
   getFloat32MatmulPrecision,
   getThreads,
@@ -18,7 +19,8 @@ import { UsageError } from '../util/errors.js';
 
 /** What the recipe or the person asks for. */
 export interface ComputeWish {
-  readonly device: 'auto' | 'cpu' | 'cuda';
+  /** 'auto', 'cpu', 'cuda' or 'cuda:N'. */
+  readonly device: string;
   readonly dtype: 'auto' | 'float32' | 'bfloat16';
   readonly threads: 'auto' | number;
 }
@@ -35,7 +37,8 @@ export interface ComputeFacts {
 }
 
 export interface ComputeChoice {
-  readonly device: 'cpu' | 'cuda';
+  /** 'cpu', 'cuda' or 'cuda:N'. */
+  readonly device: Device;
   readonly dtype: 'float32' | 'bfloat16';
   readonly threads: number;
   /** libtorch's float32 matmul precision. */
@@ -61,15 +64,10 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
   const { device = 'auto', dtype = 'auto', threads = 'auto' } = wish;
   const reasons: string[] = [];
 
-  if (device === 'cuda' && facts.cudaDevices === 0) {
-    throw new UsageError(
-      'compute.device is cuda, and libtorch sees no CUDA device; allowed here: cpu, auto ("dunwu doctor" shows what is there)',
-    );
-  }
-  const chosenDevice = device === 'cuda' ? 'cuda' : 'cpu';
+  const chosenDevice = deviceFor(device, facts.cudaDevices);
   if (device !== 'auto') reasons.push(`device ${chosenDevice}: asked for`);
-  else if (facts.cudaDevices === 0) reasons.push('device cpu: there is no CUDA device');
-  else reasons.push('device cpu: there is a CUDA device, but recipes do not train on it yet');
+  else if (chosenDevice === 'cpu') reasons.push('device cpu: there is no CUDA device');
+  else reasons.push(`device ${chosenDevice}: there is a CUDA device`);
 
   if (dtype === 'bfloat16')
     reasons.push('bfloat16: asked for; weights stay float32, products are computed in bfloat16');
@@ -83,7 +81,7 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
   reasons.push(
     accurate
       ? `float32 products may take the fast path ('medium'): its error here is that of float32 (${shown})`
-      : `float32 products take the exact path ('highest'): the fast one rounds to a shorter type on this processor (error ${shown})`,
+      : `float32 products take the exact path ('highest'): the fast one rounds to a shorter type on this ${chosenDevice === 'cpu' ? 'processor' : 'GPU'} (error ${shown})`,
   );
 
   let chosenThreads: number;
@@ -106,9 +104,23 @@ export function decideCompute(wish: Partial<ComputeWish>, facts: ComputeFacts): 
   };
 }
 
+/** @throws UsageError for a device that is not there, naming those that are */
+function deviceFor(wish: string, cudaDevices: number): Device {
+  if (wish === 'auto') return cudaDevices > 0 ? 'cuda' : 'cpu';
+  const number = /^cuda:(\d+)$/.exec(wish)?.[1];
+  const there = Array.from({ length: cudaDevices }, (_, i) => `cuda:${i}`);
+  const known = wish === 'cpu' || (wish === 'cuda' ? cudaDevices > 0 : Number(number) < cudaDevices);
+  if (known) return wish;
+  const seen = cudaDevices === 0 ? 'libtorch sees no CUDA device' : `libtorch sees ${there.join(', ')}`;
+  const allowed = ['auto', 'cpu', ...(cudaDevices === 0 ? [] : ['cuda', ...there])].join(', ');
+  throw new UsageError(
+    `compute.device is ${wish}, and ${seen}; allowed here: ${allowed} ("dunwu doctor" shows what is there)`,
+  );
+}
+
 /** libtorch's own number of threads, read before the first choice changes it. */
 let ownThreads: number | null = null;
-/** Error of 'medium' by device: a property of the processor, measured once. */
+/** Error of 'medium' by device: a property of the processor or the GPU, measured once. */
 const mediumErrors = new Map<string, number>();
 
 function mediumError(device: string): number {
@@ -123,11 +135,12 @@ function mediumError(device: string): number {
  */
 export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
   ownThreads ??= getThreads();
+  const { cudaDevices } = runtimeInfo();
   const choice = decideCompute(wish, {
-    cudaDevices: runtimeInfo().cudaDevices,
+    cudaDevices,
     threads: ownThreads,
     quota: cpuQuota(),
-    mediumError: mediumError(wish.device === 'cuda' && runtimeInfo().cudaDevices > 0 ? 'cuda' : 'cpu'),
+    mediumError: mediumError(deviceFor(wish.device ?? 'auto', cudaDevices)),
   });
   setThreads(choice.threads);
   setFloat32MatmulPrecision(choice.precision);

@@ -1,16 +1,16 @@
-import { full, scope } from '@dunwu/torch';
+import { full, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import { distillationLoss } from '../objective/distillation.js';
-import { combineMetrics, type Metrics } from '../objective/metrics.js';
+import { type Metrics, readStep } from '../objective/metrics.js';
 import { RewardProgram } from '../reward/program.js';
 import { RolloutEngine } from '../rollout/engine.js';
 import type { Task } from '../task/problem.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { Random } from '../util/random.js';
-import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
+import { ExpertLoad, loadMetrics, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
 import type { DistillOnPolicyConfig } from './distill-config.js';
 import { countFlops } from './flops.js';
-import { checkGradient } from './gradient.js';
+import { requireFinite } from './gradient.js';
 import type { GrpoSampleRow } from './grpo.js';
 import { trainingLoop } from './loop.js';
 import { Optimizer } from './optimizer.js';
@@ -60,14 +60,15 @@ export async function distillOnPolicy(
       promptLength: prompt.length,
     }));
     const targetsInBatch = rollouts.reduce((sum, { sample }) => sum + sample.tokens.length, 0);
-    const load = new ExpertLoad(student.moeLayers.length, student.expertCount);
+    const { device } = student;
     const parts = microBatches(outputs, config.micro_batch_tokens);
-    let loss = 0;
     optimizer.zeroGrad();
-    const measured = scope(() => {
+    const { metrics: measured, others } = scope(() => {
+      const load = new ExpertLoad(student.moeLayers.length, student.expertCount, device);
       const collected: Metrics[] = [];
+      const losses: Tensor[] = [];
       for (const micro of parts) {
-        const metrics = scope(() => {
+        const { metrics, loss } = scope(() => {
           const { on, places, targets } = packOutputs(student, micro);
           const { hidden, routers } = student.forward(on);
           const objective = distillationLoss(
@@ -79,7 +80,7 @@ export async function distillOnPolicy(
                 vocabulary,
               }),
               targets,
-              weights: full([targets.size(0)], 1),
+              weights: full([targets.size(0)], 1, { device }),
               targetsInBatch,
             },
             config.loss,
@@ -90,28 +91,25 @@ export async function distillOnPolicy(
             if (balance !== null) total = total.add(balance.mul(config.balance.sequence_loss / parts.length));
           }
           total.backward();
-          loss += objective.loss.item();
           load.add(routers, on.predicts);
-          return objective.metrics;
+          return { metrics: objective.metrics, loss: objective.loss.detach() };
         });
         collected.push(metrics);
+        losses.push(loss);
       }
-      return combineMetrics(collected);
+      const norm = [optimizer.clip(config.clip_grad, n)];
+      optimizer.step(rate);
+      updateBalanceBias(student, load, config.balance.bias_update_speed);
+      return readStep(collected, { losses, norm, load: [load.counts] });
     });
-    const gradNorm = optimizer.clip(config.clip_grad);
     // Zero is no fault here: a student that is its teacher has nothing to learn.
-    if (!Number.isFinite(gradNorm)) checkGradient(gradNorm, n);
-    optimizer.step(rate);
-    updateBalanceBias(student, load, config.balance.bias_update_speed);
+    requireFinite(others.norm, n);
     const metrics: Record<string, number | readonly number[]> = {
       ...measured,
-      loss,
-      grad_norm: gradNorm,
-      expert_imbalance: load.imbalance(),
+      loss: others.losses.reduce((sum, part) => sum + part, 0),
+      grad_norm: others.norm[0] as number,
+      ...loadMetrics(others.load, student.expertCount),
     };
-    load.shares().forEach((shares, layer) => {
-      metrics[`expert_load/${layer}`] = shares;
-    });
     return { metrics, trained: outputs.reduce((sum, output) => sum + output.tokens.length, 0) };
   };
 

@@ -35,13 +35,13 @@ export async function distillFromRows(
       data: 'rows',
       lastMayBeShort: true,
       objective: ({ batch, rows: on, hidden, targetsInBatch }) => {
-        const places = countedPlaces(batch);
+        const places = countedPlaces(batch, student.device);
         return distillationLoss(
           {
             logits: logitsAt(student, hidden, places, vocabulary),
             teacher: teacher.targets(batch, on, places),
             targets: on.targets.indexSelect(0, places),
-            weights: tensor(batch.lossMask).indexSelect(0, places),
+            weights: tensor(batch.lossMask, { device: student.device }).indexSelect(0, places),
             targetsInBatch,
           },
           config.loss,

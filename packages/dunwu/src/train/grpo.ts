@@ -112,7 +112,7 @@ class GrpoTrainer {
     this.#optimizer = new Optimizer(policy.trained(), config.optimizer);
     this.#random = new Random(`${host.seed}/questions`);
     const needed = config.loss.kl.estimator !== 'none';
-    this.#copy = needed && policy.lora === null ? new CausalModel(policy.config) : null;
+    this.#copy = needed && policy.lora === null ? new CausalModel(policy.config, policy.device) : null;
     this.#copy?.setTrainable(false);
     this.#copy?.copyFrom(policy);
     this.#reference = needed ? (this.#copy ?? withAdaptersOff(policy)) : null;

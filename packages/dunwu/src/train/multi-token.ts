@@ -1,4 +1,4 @@
-import { noGrad, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
+import { type Device, noGrad, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
 import { languageModelLoss } from '../objective/language-model.js';
@@ -70,8 +70,9 @@ export function multiTokenObjective(
 ): AuxiliaryLoss | null {
   const depths = Array.from({ length: model.predictionDepth }, (_, i) => followingTokens(batch, i + 1));
   if (!depths[0]?.weights.some((weight) => weight !== 0)) return null;
+  const { device } = model;
   const shape = [batch.batch, batch.time];
-  const following = depths.map(({ tokens }) => tensor(tokens, { shape }).to('int64'));
+  const following = depths.map(({ tokens }) => tensor(tokens, { shape, device }).to('int64'));
   const predictions = model.predictions(hidden, rows, following);
   const losses: Tensor[] = [];
   const metrics: Record<string, Metric> = {};
@@ -79,11 +80,11 @@ export function multiTokenObjective(
     const { targets, weights } = depths[i] as Following;
     const places = nonZero(weights);
     if (places.length === 0) return;
-    const at = tensor(places).to('int64');
+    const at = tensor(places, { device }).to('int64');
     const states = prediction.hidden.indexSelect(0, at);
-    const wanted = tensor(targets).to('int64').indexSelect(0, at);
+    const wanted = tensor(targets, { device }).to('int64').indexSelect(0, at);
     const [logprobs] = tokenLogprobs(states, model.headWeight, wanted);
-    const depth = languageModelLoss(logprobs, tensor(weights).indexSelect(0, at), { targetsInBatch });
+    const depth = languageModelLoss(logprobs, tensor(weights, { device }).indexSelect(0, at), { targetsInBatch });
     losses.push(depth.loss.mul(lambda / predictions.length));
     metrics[`loss/mtp_${i + 1}`] = depth.metrics.loss as Metric;
     metrics[`mtp_${i + 1}/accuracy`] = accuracy(model, states, wanted);
@@ -92,7 +93,7 @@ export function multiTokenObjective(
     loss: losses.reduce((sum, one) => sum.add(one)),
     metrics,
     routers: predictions.flatMap(({ routers }, i) =>
-      routers.map((router) => ({ router, counted: countedMask(depths[i] as Following) })),
+      routers.map((router) => ({ router, counted: countedMask(depths[i] as Following, device) })),
     ),
   };
 }
@@ -116,7 +117,7 @@ function nonZero(weights: Float32Array): Int32Array {
   return Int32Array.from(places);
 }
 
-const countedMask = ({ counted }: Following): Tensor => tensor(Int32Array.from(counted)).ne(0);
+const countedMask = ({ counted }: Following, device: Device): Tensor => tensor(counted, { device }).ne(0);
 
 /** How often the likeliest token is the target, on places spread evenly over those given. */
 function accuracy(model: CausalModel, states: Tensor, targets: Tensor): Metric {
@@ -124,7 +125,8 @@ function accuracy(model: CausalModel, states: Tensor, targets: Tensor): Metric {
   const count = Math.min(all, ACCURACY_PLACES);
   const sum = scope(() =>
     noGrad(() => {
-      const places = tensor(Int32Array.from({ length: count }, (_, i) => Math.floor((i * all) / count))).to('int64');
+      const spread = Int32Array.from({ length: count }, (_, i) => Math.floor((i * all) / count));
+      const places = tensor(spread, { device: model.device }).to('int64');
       const likeliest = model.logits(states.detach().indexSelect(0, places)).argmax(-1);
       return likeliest.eq(targets.indexSelect(0, places)).to('float32').sum();
     }),

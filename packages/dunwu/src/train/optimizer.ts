@@ -1,5 +1,6 @@
-import { AdamW, clipGradNorm, Muon, type Tensor } from '@dunwu/torch';
+import { AdamW, clipGradients, Muon, type Tensor } from '@dunwu/torch';
 import type { Parameter } from '../model/parameter.js';
+import { requireFinite } from './gradient.js';
 import type { OptimizerConfig } from './optimizer-config.js';
 
 /** The trainable parameters of a model under one optimiser. Weight decay falls on matrices only. */
@@ -34,9 +35,16 @@ export class Optimizer {
     for (const weight of this.#weights) weight.grad = null;
   }
 
-  /** Clips the gradient to `maxNorm` and returns its norm before that. Non-finite gradients are left as they are. */
-  clip(maxNorm: number): number {
-    return clipGradNorm(this.#weights, maxNorm);
+  /**
+   * Clips the gradient to `maxNorm` and returns its norm before that, one element: not waited for, so it is for the caller to look
+   * at it when the step is read. On the CPU, where there is nothing to wait for, one that is not finite stops here.
+   * @param n the training step, for the message
+   * @throws Error when the norm is not finite, on the CPU
+   */
+  clip(maxNorm: number, n: number): Tensor {
+    const norm = clipGradients(this.#weights, maxNorm);
+    if (norm.device === 'cpu') requireFinite([norm.item()], n);
+    return norm;
   }
 
   /** One update with the peak rates times `factor`. */

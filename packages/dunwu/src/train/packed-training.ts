@@ -4,8 +4,8 @@ import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
 import type { MoeLayer, RouterOutput } from '../model/moe.js';
 import { languageModelLoss } from '../objective/language-model.js';
-import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
-import { ExpertLoad, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
+import { type Metrics, type Objective, readStep } from '../objective/metrics.js';
+import { ExpertLoad, loadMetrics, sequenceBalanceLoss, updateBalanceBias } from './balance.js';
 import { matmulRate } from './compute.js';
 import { modelFlops } from './flops.js';
 import { checkGradient } from './gradient.js';
@@ -72,7 +72,7 @@ export interface PackedTraining {
 /** Next-token loss over every position that the mask counts. */
 export function nextTokenObjective(model: CausalModel, { batch, rows, hidden, targetsInBatch }: PackedStep): Objective {
   const [logprobs] = tokenLogprobs(hidden, model.headWeight, rows.targets);
-  return languageModelLoss(logprobs, tensor(batch.lossMask), { targetsInBatch });
+  return languageModelLoss(logprobs, tensor(batch.lossMask, { device: model.device }), { targetsInBatch });
 }
 
 /**
@@ -88,7 +88,8 @@ export async function trainPacked(
 ): Promise<TrainingSummary> {
   const optimizer = new Optimizer(model.trained(), config.optimizer);
   const flopCount = modelFlops(model);
-  const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15 });
+  const { device } = model;
+  const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15, device });
   const { auxiliary } = plan;
   const moeLayers = [...model.moeLayers, ...(auxiliary?.moeLayers ?? [])];
   const objectiveOf = plan.objective ?? ((step: PackedStep) => nextTokenObjective(model, step));
@@ -107,15 +108,16 @@ export async function trainPacked(
       batches.push(batch);
     }
     const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
-    const load = new ExpertLoad(moeLayers.length, model.expertCount);
-    let loss = 0;
+    const factor = scheduleFactor(config.schedule, n, config.steps);
     let stepFlops = 0;
     optimizer.zeroGrad();
-    const measured = scope(() => {
+    const { metrics: measured, others } = scope(() => {
+      const load = new ExpertLoad(moeLayers.length, model.expertCount, device);
       const collected: Metrics[] = [];
+      const losses: Tensor[] = [];
       for (const batch of batches) {
-        const metrics = scope(() => {
-          const rows = packedTensors(batch);
+        const { metrics, loss } = scope(() => {
+          const rows = packedTensors(batch, device);
           const { hidden, routers } = model.forward(rows);
           const packed: PackedStep = { batch, rows, hidden, targetsInBatch };
           const objective = objectiveOf(packed);
@@ -128,25 +130,26 @@ export async function trainPacked(
             if (balance !== null) total = total.add(balance.mul(config.balance.sequence_loss / batches.length));
           }
           total.backward();
-          loss += objective.loss.item();
           load.add(routers, rows.predicts);
           more.forEach(({ router, counted }, i) => {
             load.add([router], counted, model.moeLayers.length + i);
           });
-          return { ...objective.metrics, ...further?.metrics };
+          return { metrics: { ...objective.metrics, ...further?.metrics }, loss: objective.loss.detach() };
         });
         collected.push(metrics);
+        losses.push(loss);
         tokens += batch.tokenCount;
         stepFlops += batch.tokenCount * flopCount.training(batch.time / 2) + (plan.extraFlops?.(batch) ?? 0);
         stepFlops += auxiliary?.flops(batch) ?? 0;
       }
-      return combineMetrics(collected);
+      const norm = [optimizer.clip(config.clip_grad, n)];
+      optimizer.step(factor);
+      updateBalanceBias({ moeLayers }, load, config.balance.bias_update_speed);
+      return readStep(collected, { losses, norm, load: [load.counts] });
     });
-    const gradNorm = optimizer.clip(config.clip_grad);
+    const [gradNorm = 0] = others.norm;
     checkGradient(gradNorm, n);
-    const factor = scheduleFactor(config.schedule, n, config.steps);
-    optimizer.step(factor);
-    updateBalanceBias({ moeLayers }, load, config.balance.bias_update_speed);
+    const loss = others.losses.reduce((sum, part) => sum + part, 0);
     flops += stepFlops;
     const seconds = (performance.now() - started) / 1000;
     const stepTokens = batches.reduce((sum, batch) => sum + batch.tokenCount, 0);
@@ -157,7 +160,7 @@ export async function trainPacked(
       learning_rate: config.optimizer.learning_rate * factor,
       tokens,
       flops,
-      expert_imbalance: load.imbalance(),
+      ...loadMetrics(others.load, model.expertCount),
       ...auxiliary?.metrics(n),
       ...plan.measure?.(n),
       'time/step_s': seconds,
@@ -166,9 +169,6 @@ export async function trainPacked(
       'time/peak_share': stepFlops / seconds / peak,
       'time/rss_bytes': process.memoryUsage.rss(),
     };
-    load.shares().forEach((shares, layer) => {
-      metrics[`expert_load/${layer}`] = shares;
-    });
     return { metrics, show: { loss, 'tok/s': Math.round(stepTokens / seconds) }, amount: tokens };
   };
 

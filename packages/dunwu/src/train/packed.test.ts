@@ -9,12 +9,19 @@ import {
   tinyModel,
 } from '../model/testing/tiny.js';
 import { RolloutEngine } from '../rollout/engine.js';
-import { packedTensors, packSequences, segmentStarts } from './packed.js';
+import { packedTensors, packSequences, segmentStarts, sequenceBounds } from './packed.js';
 
 describe('segmentStarts', () => {
   it('by hand: two sequences and padding; a row does not look at the one before', () => {
     const segments = Int32Array.from([0, 0, 1, 1, -1, -1, 0, 0, 0, 0]);
     expect([...segmentStarts(segments, 2, 5)]).toEqual([0, 0, 2, 2, 4, 0, 1, 1, 1, 1]);
+  });
+});
+
+describe('sequenceBounds', () => {
+  it('by hand: what starts at itself begins, also in padding; the end is the last bound', () => {
+    const starts = Int32Array.from([0, 0, 2, 2, 4, 0, 1, 1, 1, 1]);
+    expect(sequenceBounds(starts, 5)).toEqual({ bounds: Int32Array.from([0, 2, 4, 5, 6, 10]), longest: 4 });
   });
 });
 
@@ -37,7 +44,7 @@ describe('packSequences', () => {
     // Flat places of 7 a row whose next token is a response token, in the order of the sequences given.
     expect([...packed.places]).toEqual([5, 6, 2, 3, 11, 8, 9]);
     expect([...packed.owners]).toEqual([0, 0, 1, 1, 2, 3, 3]);
-    const { tokens, targets, predicts } = packedTensors(packed);
+    const { tokens, targets, predicts } = packedTensors(packed, 'cpu');
     expect(targets.indexSelect(0, tensor(packed.places).to('int64')).numbers()).toEqual([11, 12, 23, 24, 31, 42, 43]);
     expect(tokens.numbers()).toEqual([20, 21, 22, 23, 24, 10, 11, 40, 41, 42, 43, 30, 31, 0]);
     expect(predicts.numbers()).toEqual([1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 0, 0]);
@@ -73,7 +80,7 @@ describe.each<[string, TinyOverrides]>([
     const packed = packSequences(SEQUENCES, 13);
     expect(packed.batch).toBe(2);
     const together = scope(() => {
-      const on = packedTensors(packed);
+      const on = packedTensors(packed, 'cpu');
       const places = tensor(packed.places).to('int64');
       const hidden = model.forward(on).hidden.indexSelect(0, places);
       const [logprobs] = tokenLogprobs(hidden, model.headWeight, on.targets.indexSelect(0, places));
@@ -123,7 +130,7 @@ describe.each<[string, TinyOverrides]>([
       );
       const trainer: Tensor = scope(() =>
         noGrad(() => {
-          const on = packedTensors(packed);
+          const on = packedTensors(packed, 'cpu');
           const places = tensor(packed.places).to('int64');
           const hidden = model.forward(on).hidden.indexSelect(0, places);
           return tokenLogprobs(hidden, model.headWeight, on.targets.indexSelect(0, places), { temperature })[0];

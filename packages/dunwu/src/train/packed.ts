@@ -1,4 +1,4 @@
-import { type Tensor, tensor } from '@dunwu/torch';
+import { type Device, type Sequences, type Tensor, tensor } from '@dunwu/torch';
 
 /** Rows of sequences laid end to end, on the host; what data/packing.ts gives. Row-major, `time + 1` tokens a row. */
 export interface PackedRows {
@@ -19,30 +19,35 @@ export interface PackedTensors {
   readonly targets: Tensor;
   /** int64 [batch, time]: where in its row each token's sequence begins, so that it sees itself only. */
   readonly starts: Tensor;
+  /** The same as whole sequences; what fills a row up is one. */
+  readonly sequences: Sequences;
   /** Bool [batch · time]: tokens whose prediction is asked for; not padding, not a sequence's last token. */
   readonly predicts: Tensor;
 }
 
 /** Puts rows on the device. Call inside a scope. */
-export function packedTensors(rows: PackedRows, device = 'cpu'): PackedTensors {
+export function packedTensors(rows: PackedRows, device: Device): PackedTensors {
   const { batch, time } = rows;
-  const wide = tensor(rows.tokens, { shape: [batch, time + 1] }).to('int64');
-  const segments = tensor(rows.segments, { shape: [batch, time + 1] });
-  const positions = tensor(rows.positions, { shape: [batch, time + 1] })
-    .narrow(1, 0, time)
-    .to('int64');
+  const on = { shape: [batch, time + 1], device };
+  const wide = tensor(rows.tokens, on).to('int64');
+  const segments = tensor(rows.segments, on);
   const inputs = Int32Array.from({ length: batch * time }, (_, i) => {
     const row = Math.floor(i / time);
     return rows.segments[row * (time + 1) + (i % time)] as number;
   });
-  const onDevice = segments.narrow(1, 0, time).toDevice(device, 'int32');
-  const next = segments.narrow(1, 1, time).toDevice(device, 'int32');
+  const own = segments.narrow(1, 0, time);
+  const starts = segmentStarts(inputs, batch, time);
+  const { bounds, longest } = sequenceBounds(starts, time);
   return {
-    tokens: wide.narrow(1, 0, time).contiguous().toDevice(device, 'int64'),
-    positions: positions.toDevice(device, 'int64'),
-    targets: wide.narrow(1, 1, time).reshape([-1]).toDevice(device, 'int64'),
-    starts: tensor(segmentStarts(inputs, batch, time), { shape: [batch, time] }).toDevice(device, 'int64'),
-    predicts: onDevice.ge(0).logicalAnd(onDevice.eq(next)).reshape([-1]),
+    tokens: wide.narrow(1, 0, time).contiguous(),
+    positions: tensor(rows.positions, on).narrow(1, 0, time).to('int64'),
+    targets: wide.narrow(1, 1, time).reshape([-1]),
+    starts: tensor(starts, { shape: [batch, time], device }).to('int64'),
+    sequences: { bounds: tensor(bounds, { device }), longest },
+    predicts: own
+      .ge(0)
+      .logicalAnd(own.eq(segments.narrow(1, 1, time)))
+      .reshape([-1]),
   };
 }
 
@@ -56,6 +61,17 @@ export function segmentStarts(segments: Int32Array, batch: number, time: number)
     }
   }
   return starts;
+}
+
+/** starts of {@link segmentStarts} → where each segment begins, counted in all places, and the end of the last one. */
+export function sequenceBounds(starts: Int32Array, time: number): { bounds: Int32Array; longest: number } {
+  const bounds: number[] = [];
+  starts.forEach((start, place) => {
+    if (place % time === start) bounds.push(place);
+  });
+  bounds.push(starts.length);
+  const longest = bounds.reduce((most, end, i) => Math.max(most, end - (bounds[i - 1] ?? 0)), 0);
+  return { bounds: Int32Array.from(bounds), longest };
 }
 
 /** A sequence to train on: `tokens`, of which those from `promptLength` on are the response. */

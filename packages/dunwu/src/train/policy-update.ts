@@ -1,11 +1,11 @@
-import { enableGrad, noGrad, scope, type Tensor, tensor, tokenKl, tokenLogprobs } from '@dunwu/torch';
+import { enableGrad, noGrad, readNumbers, scope, type Tensor, tensor, tokenKl, tokenLogprobs } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import type { ReferenceModel } from '../model/lora.js';
 import { klNeeds } from '../objective/kl.js';
-import { combineMetrics, type Metrics } from '../objective/metrics.js';
+import { type Metrics, readStep } from '../objective/metrics.js';
 import { type PolicyLossConfig, policyLoss } from '../objective/policy-loss.js';
-import { ExpertLoad } from './balance.js';
-import { checkGradient } from './gradient.js';
+import { ExpertLoad, loadMetrics } from './balance.js';
+import { requireFinite } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
 import { packedTensors, packSequences, type TrainingSequence } from './packed.js';
 import type { Rollout } from './rollouts.js';
@@ -88,13 +88,12 @@ function updateInScope(
   rate: number,
 ): PolicyUpdateMetrics {
   const { policy, optimizer } = models;
-  const load = new ExpertLoad(policy.moeLayers.length, policy.expertCount);
+  const { device } = policy;
+  const load = new ExpertLoad(policy.moeLayers.length, policy.expertCount, device);
   const collected: Metrics[] = [];
   const updates = config.inner_epochs * config.mini_batches;
-  let gradNorm = 0;
-  let entropy = 0;
-  let entropyTokens = 0;
-  const mismatch = { max: 0, sum: 0, count: 0 };
+  const norms: Tensor[] = [];
+  const numbers = (list: readonly number[]): Tensor => tensor(Float32Array.from(list), { device });
   const groups = outputs.length / config.group_size;
   for (let epoch = 0; epoch < config.inner_epochs; epoch++) {
     for (let part = 0; part < config.mini_batches; part++) {
@@ -107,7 +106,7 @@ function updateInScope(
       for (const micro of microBatches(batch, config.micro_batch_tokens)) {
         const metrics = scope(() => {
           const { on, places, sequence, targets } = packOutputs(policy, micro);
-          const old = tensor(Float32Array.from(micro.flatMap(({ logprobs }) => logprobs)));
+          const old = numbers(micro.flatMap(({ logprobs }) => logprobs));
           const output = policy.forward(on);
           const hidden = output.hidden.indexSelect(0, places);
           const options = { temperature: config.temperature };
@@ -117,9 +116,9 @@ function updateInScope(
               logprobs,
               oldLogprobs: old,
               ...referenceTerms(models, config, on, places, targets, hidden),
-              advantages: tensor(Float32Array.from(micro.flatMap(({ advantages }) => Array.from(advantages)))),
+              advantages: numbers(micro.flatMap(({ advantages }) => Array.from(advantages))),
               sequence,
-              lengths: tensor(Float32Array.from(micro, (one) => one.logprobs.length)),
+              lengths: numbers(micro.map((one) => one.logprobs.length)),
               sequencesInBatch: batch.length,
               tokensInBatch,
               ...(config.max_tokens === undefined ? {} : { maxTokens: config.max_tokens }),
@@ -127,45 +126,38 @@ function updateInScope(
             config.loss,
           );
           objective.loss.backward();
-          entropy += entropies.sum().item();
-          entropyTokens += micro.reduce((sum, one) => sum + one.logprobs.length, 0);
           load.add(output.routers, on.predicts);
-          if (first) {
-            // Before any update: what the trainer says of the very policy that sampled.
-            const difference = logprobs.detach().sub(old).abs();
-            mismatch.max = Math.max(mismatch.max, difference.amax().item());
-            mismatch.sum += difference.sum().item();
-            mismatch.count += difference.numel;
-          }
-          return objective.metrics;
+          const metrics: Metrics = {
+            ...objective.metrics,
+            entropy: { kind: 'mean', sum: entropies.sum(), count: entropies.numel },
+          };
+          // Before any update: what the trainer says of the very policy that sampled.
+          return first ? { ...metrics, ...differences(logprobs.detach().sub(old).abs()) } : metrics;
         });
         collected.push(metrics);
       }
-      const norm = optimizer.clip(config.clip_grad);
-      // Zero is no fault here: groups without spread teach nothing.
-      if (!Number.isFinite(norm)) checkGradient(norm, n);
-      gradNorm += norm / updates;
+      norms.push(optimizer.clip(config.clip_grad, n));
       optimizer.step(rate);
     }
   }
-  const combined = combineMetrics(collected);
+  const { metrics: combined, others } = readStep(collected, { norms, load: [load.counts] });
+  // Zero is no fault here: groups without spread teach nothing.
+  requireFinite(others.norms, n);
   // A loss is the sum over the micro-batches of one update; logged is its mean over the updates.
   for (const [name, value] of Object.entries(combined)) {
     if (name.startsWith('loss/')) combined[name] = value / updates;
   }
-  const result: PolicyUpdateMetrics = {
+  return {
     ...combined,
-    entropy: entropy / entropyTokens,
-    grad_norm: gradNorm,
-    'logprob_difference/max': mismatch.max,
-    'logprob_difference/mean': mismatch.sum / mismatch.count,
-    expert_imbalance: load.imbalance(),
+    grad_norm: others.norms.reduce((sum, norm) => sum + norm / updates, 0),
+    ...loadMetrics(others.load, policy.expertCount),
   };
-  load.shares().forEach((shares, layer) => {
-    result[`expert_load/${layer}`] = shares;
-  });
-  return result;
 }
+
+const differences = (absolute: Tensor): Metrics => ({
+  'logprob_difference/max': { kind: 'max', value: absolute.amax() },
+  'logprob_difference/mean': { kind: 'mean', sum: absolute.sum(), count: absolute.numel },
+});
 
 /**
  * log π(token | before) of every response token under a model, without gradient: the reference's share of a reward
@@ -177,22 +169,34 @@ export function responseLogprobs(
   sequences: readonly TrainingSequence[],
   options: { readonly temperature: number; readonly micro_batch_tokens: number },
 ): number[][] {
+  return readByToken(sequences, options.micro_batch_tokens, (micro) => {
+    const { on, places, targets } = packOutputs(model, micro);
+    const hidden = model.forward(on).hidden.indexSelect(0, places);
+    return tokenLogprobs(hidden, model.headWeight, targets, { temperature: options.temperature })[0];
+  });
+}
+
+/**
+ * A number for each response token of sequences, without gradient: computed in micro-batches, read in one copy.
+ * @param compute [N] for a micro-batch with N response tokens
+ * @returns for each sequence, one number for each response token
+ */
+export function readByToken(
+  sequences: readonly TrainingSequence[],
+  limit: number,
+  compute: (micro: readonly TrainingSequence[]) => Tensor,
+): number[][] {
+  const parts = microBatches(sequences, limit);
+  const read = scope(() => noGrad(() => readNumbers(parts.map((micro) => scope(() => compute(micro))))));
   const results = new Map<TrainingSequence, number[]>();
-  for (const micro of microBatches(sequences, options.micro_batch_tokens)) {
-    const numbers = scope(() =>
-      noGrad(() => {
-        const { on, places, targets } = packOutputs(model, micro);
-        const hidden = model.forward(on).hidden.indexSelect(0, places);
-        return tokenLogprobs(hidden, model.headWeight, targets, { temperature: options.temperature })[0].numbers();
-      }),
-    );
+  parts.forEach((micro, i) => {
     let at = 0;
     for (const one of micro) {
       const length = one.tokens.length - one.promptLength;
-      results.set(one, numbers.slice(at, at + length));
+      results.set(one, (read[i] as number[]).slice(at, at + length));
       at += length;
     }
-  }
+  });
   return sequences.map((one) => results.get(one) as number[]);
 }
 
@@ -224,9 +228,10 @@ export function microBatches<T extends TrainingSequence>(batch: readonly T[], li
 export function packOutputs(model: CausalModel, micro: readonly TrainingSequence[]) {
   const row = Math.min(MIN_ROW, model.config.max_position_embeddings);
   const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
-  const on = packedTensors(rows);
-  const places = tensor(rows.places).to('int64');
-  const sequence = tensor(rows.owners).to('int64');
+  const { device } = model;
+  const on = packedTensors(rows, device);
+  const places = tensor(rows.places, { device }).to('int64');
+  const sequence = tensor(rows.owners, { device }).to('int64');
   return { on, places, sequence, targets: on.targets.indexSelect(0, places) };
 }
 

@@ -1,4 +1,14 @@
-import { cat, copyToDevice, noGrad, type OperatorTime, type Profile, profile, scope, type Tensor } from '@dunwu/torch';
+import {
+  cat,
+  copyToDevice,
+  type Device,
+  noGrad,
+  type OperatorTime,
+  type Profile,
+  profile,
+  scope,
+  type Tensor,
+} from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
 import { Decoder } from '../model/decoder.js';
@@ -53,18 +63,18 @@ export function profileTraining(model: CausalModel, { batch, time, repeat }: Tra
     eps: 1e-8,
     weight_decay: 0.1,
   });
-  const phases = new Phases(['forward', 'backward', 'optimiser'] as const);
+  const phases = new Phases(['forward', 'backward', 'optimiser'] as const, model.device);
   const step = () => {
     scope(() => {
       const loss = phases.measure('forward', () => {
-        const tensors = packedTensors(rows);
+        const tensors = packedTensors(rows, model.device);
         const { hidden } = model.forward(tensors);
         return nextTokenObjective(model, { batch: rows, rows: tensors, hidden, targetsInBatch: rows.tokenCount }).loss;
       });
       phases.measure('backward', () => loss.backward());
     });
     phases.measure('optimiser', () => {
-      optimizer.clip(1);
+      scope(() => optimizer.clip(1, 1).dispose());
       optimizer.step(1);
       optimizer.zeroGrad();
     });
@@ -97,17 +107,17 @@ export interface GenerationShape {
 export function profileGeneration(
   model: CausalModel,
   { rows, prompt, made, repeat }: GenerationShape,
-  fused = model.headWeight.device === 'cpu',
+  fused = model.device === 'cpu',
 ): WorkProfile {
   const random = new Random('profile');
   const ids = Array.from({ length: rows }, () => randomTokens(random, prompt, model.config.vocab_size));
-  const phases = new Phases(['prefill', 'decode'] as const);
+  const { device } = model;
+  const phases = new Phases(['prefill', 'decode'] as const, device);
   const pagesEach = pagesFor(prompt + made);
   const owners = Array.from({ length: rows }, (_, row) => row);
   model.reserve(prompt + made);
   const { forward } = countFlops(model.config);
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
-  const { device } = model.headWeight;
   const generate = () => {
     const decoder = fused ? new Decoder(model) : new TensorDecoder(model);
     const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype, device);
@@ -217,12 +227,16 @@ class Phases<Name extends string> {
   readonly #names: readonly Name[];
   readonly #seen = new Map<Name, Profile<unknown>[]>();
 
-  constructor(names: readonly Name[]) {
+  /** @param device where each operator is waited for: see `profile` */
+  constructor(
+    names: readonly Name[],
+    private readonly device: Device = 'cpu',
+  ) {
     this.#names = names;
   }
 
   measure<T>(name: Name, work: () => T): T {
-    const one = profile(work);
+    const one = profile(work, this.device);
     this.#seen.set(name, [...(this.#seen.get(name) ?? []), { ...one, result: undefined }]);
     return one.result;
   }

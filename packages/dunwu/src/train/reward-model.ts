@@ -169,7 +169,10 @@ const pairs = (labelSmoothing: number): Judging<PairExample> => ({
 const labels: Judging<LabelExample> = {
   sequences: ({ tokens }) => [tokens],
   objective: (scores, examples, inBatch) => {
-    const safe = tensor(Float32Array.from(examples, (example) => Number(example.safe)));
+    const safe = tensor(
+      Float32Array.from(examples, ({ safe: is }) => Number(is)),
+      { device: scores.device },
+    );
     return safetyLoss(scores, safe, { rowsInBatch: inBatch });
   },
   evaluate: (scores, examples) => {

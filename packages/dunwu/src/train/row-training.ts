@@ -1,7 +1,7 @@
 import { scope } from '@dunwu/torch';
 import { ShuffledRows } from '../data/shuffled-rows.js';
 import type { Parameter } from '../model/parameter.js';
-import { combineMetrics, type Metrics, type Objective } from '../objective/metrics.js';
+import { type Metrics, type Objective, readStep } from '../objective/metrics.js';
 import { Random } from '../util/random.js';
 import { checkGradient } from './gradient.js';
 import { type LoopHost, trainingLoop } from './loop.js';
@@ -87,8 +87,9 @@ export async function trainOnRows<E extends { readonly prompt: string }>(
       batch.push(row);
       if (batch.length === config.batch) break;
     }
+    const factor = scheduleFactor(config.schedule, n, steps);
     optimizer.zeroGrad();
-    const measured = scope(() => {
+    const { metrics: measured, others } = scope(() => {
       const collected: Metrics[] = [];
       for (const micro of rowsInParts(batch, plan.sequences, config.micro_batch_tokens)) {
         const metrics = scope(() => {
@@ -98,18 +99,18 @@ export async function trainOnRows<E extends { readonly prompt: string }>(
         });
         collected.push(metrics);
       }
-      return combineMetrics(collected);
+      const norm = [optimizer.clip(config.clip_grad, n)];
+      optimizer.step(factor);
+      return readStep(collected, { norm });
     });
+    const [gradNorm = 0] = others.norm;
+    checkGradient(gradNorm, n);
     let made = 0;
     for (const { length } of batch.flatMap(plan.sequences)) {
       made += length;
       flops += plan.flops(length);
     }
     tokens += made;
-    const gradNorm = optimizer.clip(config.clip_grad);
-    checkGradient(gradNorm, n);
-    const factor = scheduleFactor(config.schedule, n, steps);
-    optimizer.step(factor);
     const trained = performance.now();
     const metrics: Record<string, number> = {
       ...finite({ ...plan.derive?.(measured), ...measured }),

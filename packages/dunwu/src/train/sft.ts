@@ -1,4 +1,4 @@
-import { noGrad, scope, tensor, tokenLogprobs } from '@dunwu/torch';
+import { type Device, noGrad, readNumbers, scope, type Tensor, tensor, tokenLogprobs } from '@dunwu/torch';
 import { Loader } from '../data/loader.js';
 import { type PackedBatch, Packer, type TokenDocument } from '../data/packing.js';
 import { ShuffledRows } from '../data/shuffled-rows.js';
@@ -52,22 +52,23 @@ export async function sft(
 
 /** Next-token loss where only the positions that count pay for the head's work. */
 export function targetObjective(model: CausalModel, { batch, rows, hidden, targetsInBatch }: PackedStep) {
-  const places = countedPlaces(batch);
+  const places = countedPlaces(batch, model.device);
   const [logprobs] = tokenLogprobs(
     hidden.indexSelect(0, places),
     model.headWeight,
     rows.targets.indexSelect(0, places),
   );
-  return languageModelLoss(logprobs, tensor(batch.lossMask).indexSelect(0, places), { targetsInBatch });
+  const weights = tensor(batch.lossMask, { device: model.device }).indexSelect(0, places);
+  return languageModelLoss(logprobs, weights, { targetsInBatch });
 }
 
 /** int64: flat positions of [batch · time] whose target has a loss weight. */
-export function countedPlaces({ lossMask }: PackedBatch) {
+export function countedPlaces({ lossMask }: PackedBatch, device: Device): Tensor {
   const places: number[] = [];
   lossMask.forEach((weight, place) => {
     if (weight !== 0) places.push(place);
   });
-  return tensor(Int32Array.from(places)).to('int64');
+  return tensor(Int32Array.from(places), { device }).to('int64');
 }
 
 /** Rows as batches, in seeded order, and the number of steps that they make. */
@@ -151,16 +152,12 @@ export function heldOutLoss(
 /** Mean next-token loss of batches, in nats per target that counts; no gradient. */
 export function meanLoss(model: CausalModel, batches: readonly PackedBatch[]): number {
   const targetsInBatch = batches.reduce((sum, { lossMask }) => sum + lossMask.reduce((a, b) => a + b, 0), 0);
-  return batches.reduce(
-    (sum, batch) =>
-      sum +
-      scope(() =>
-        noGrad(() => {
-          const rows = packedTensors(batch);
-          const { hidden } = model.forward(rows);
-          return targetObjective(model, { batch, rows, hidden, targetsInBatch }).loss.item();
-        }),
-      ),
-    0,
-  );
+  const lossOf = (batch: PackedBatch): Tensor =>
+    scope(() => {
+      const rows = packedTensors(batch, model.device);
+      const { hidden } = model.forward(rows);
+      return targetObjective(model, { batch, rows, hidden, targetsInBatch }).loss;
+    });
+  const losses = scope(() => noGrad(() => readNumbers(batches.map(lossOf)))).flat();
+  return losses.reduce((sum, loss) => sum + loss, 0);
 }

@@ -9,6 +9,7 @@ import {
   type Tensor,
   type TensorSource,
   tensor,
+  upload,
   writeSafetensors,
 } from '@dunwu/torch';
 import { z } from 'zod';
@@ -166,8 +167,9 @@ function teacherOn(teacher: CausalModel, rows: readonly TokenDocument[], plan: S
     for (const place of placesOf(row)) wanted.push(packed.places[at + place - 1] as number);
     at += row.tokens.length - 1;
   }
-  const on = packedTensors(packed);
-  const places = tensor(Int32Array.from(wanted)).to('int64');
+  const { device } = teacher;
+  const on = packedTensors(packed, device);
+  const places = tensor(Int32Array.from(wanted), { device }).to('int64');
   return targetsOf(teacher, on, places, plan);
 }
 
@@ -186,7 +188,8 @@ export function weightsFingerprint(model: CausalModel): string {
   for (const { name, tensor: weight } of model.parameters()) {
     const [sum, squares] = scope(() =>
       noGrad(() => {
-        const values = weight.detach().to('float64');
+        // On the CPU: other devices add up in another order, and the hash would be another.
+        const values = weight.detach().toDevice('cpu', 'float64');
         return [values.sum().item(), values.square().sum().item()];
       }),
     ) as [number, number];
@@ -299,11 +302,10 @@ export class StoredTeacher implements Teacher {
         }
         return stored;
       });
-      const joined = (pick: (shard: Shard) => Tensor): Tensor =>
-        cat(
-          found.map(({ shard, start, count }) => pick(shard).narrow(0, start, count)),
-          0,
-        ).clone();
+      const joined = (pick: (shard: Shard) => Tensor): Tensor => {
+        const parts = found.map(({ shard, start, count }) => pick(shard).narrow(0, start, count));
+        return upload(cat(parts, 0).clone(), places.device);
+      };
       const indices = joined((shard) => shard.indices).to('int64');
       if (indices.size(0) !== places.size(0)) {
         throw new Error(`stored teacher: ${indices.size(0)} places for ${places.size(0)} asked for`);

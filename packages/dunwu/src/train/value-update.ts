@@ -1,11 +1,11 @@
-import { noGrad, scope, tensor } from '@dunwu/torch';
+import { scope, type Tensor, tensor } from '@dunwu/torch';
 import type { ScalarModel } from '../model/scalar-model.js';
-import { combineMetrics, type Metrics } from '../objective/metrics.js';
+import { type Metrics, readStep } from '../objective/metrics.js';
 import { valueLoss } from '../objective/value-loss.js';
-import { checkGradient } from './gradient.js';
+import { requireFinite } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
 import type { TrainingSequence } from './packed.js';
-import { microBatches, packOutputs } from './policy-update.js';
+import { microBatches, packOutputs, readByToken } from './policy-update.js';
 
 /** One sampled output with what the value function is to learn from it. */
 export interface ValueOutput extends TrainingSequence {
@@ -33,22 +33,10 @@ export function responseValues(
   sequences: readonly TrainingSequence[],
   microBatchTokens: number,
 ): number[][] {
-  const results = new Map<TrainingSequence, number[]>();
-  for (const micro of microBatches(sequences, microBatchTokens)) {
-    const numbers = scope(() =>
-      noGrad(() => {
-        const { on, places } = packOutputs(model.trunk, micro);
-        return model.forward(on).values.indexSelect(0, places).numbers();
-      }),
-    );
-    let at = 0;
-    for (const one of micro) {
-      const length = one.tokens.length - one.promptLength;
-      results.set(one, numbers.slice(at, at + length));
-      at += length;
-    }
-  }
-  return sequences.map((one) => results.get(one) as number[]);
+  return readByToken(sequences, microBatchTokens, (micro) => {
+    const { on, places } = packOutputs(model.trunk, micro);
+    return model.forward(on).values.indexSelect(0, places);
+  });
 }
 
 /**
@@ -66,9 +54,9 @@ export function updateValues(
   { n, rate }: { readonly n: number; readonly rate: number },
 ): Record<string, number> {
   const updates = config.inner_epochs * config.mini_batches;
-  let gradNorm = 0;
-  const combined = scope(() => {
+  const { metrics: combined, others } = scope(() => {
     const collected: Metrics[] = [];
+    const norms: Tensor[] = [];
     for (let update = 0; update < updates; update++) {
       const part = update % config.mini_batches;
       const batch = outputs.slice(
@@ -81,7 +69,7 @@ export function updateValues(
         const metrics = scope(() => {
           const { on, places } = packOutputs(model.trunk, micro);
           const flat = (key: 'values' | 'returns') =>
-            tensor(Float32Array.from(micro.flatMap((one) => Array.from(one[key]))));
+            tensor(Float32Array.from(micro.flatMap((one) => Array.from(one[key]))), { device: model.device });
           const objective = valueLoss(
             {
               values: model.forward(on).values.indexSelect(0, places),
@@ -95,13 +83,13 @@ export function updateValues(
         });
         collected.push(metrics);
       }
-      const norm = optimizer.clip(config.clip_grad);
-      // Zero is no fault here: a value function that is right, or clipped everywhere, learns nothing.
-      if (!Number.isFinite(norm)) checkGradient(norm, n);
-      gradNorm += norm / updates;
+      norms.push(optimizer.clip(config.clip_grad, n));
       optimizer.step(rate);
     }
-    return combineMetrics(collected);
+    return readStep(collected, { norms });
   });
+  // Zero is no fault here: a value function that is right, or clipped everywhere, learns nothing.
+  requireFinite(others.norms, n);
+  const gradNorm = others.norms.reduce((sum, norm) => sum + norm / updates, 0);
   return { ...combined, 'loss/value': (combined['loss/value'] as number) / updates, 'value/grad_norm': gradNorm };
 }

@@ -36,11 +36,13 @@ c10::MempoolId_t pool() {
   return shared;
 }
 
-/// Work launched from here on is recorded, not done. The default stream cannot be captured; it is always the same other one, since
-/// libraries keep memory for each stream that they see.
-int64_t graph_begin() {
+/// What is launched on the device from here on is recorded, not done. The default stream cannot be captured; it is always the same
+/// other one, since libraries keep memory for each stream that they see.
+int64_t graph_begin(c10::Device device) {
   static int64_t last = 0;
-  static const auto side = c10::cuda::getStreamFromPool();
+  static std::map<c10::DeviceIndex, c10::cuda::CUDAStream> sides;
+  const c10::cuda::CUDAGuard guard(device.has_index() ? device.index() : c10::cuda::current_device());
+  const auto side = sides.try_emplace(c10::cuda::current_device(), c10::cuda::getStreamFromPool()).first->second;
   auto made = std::make_unique<Recorded>();
   c10::cuda::device_synchronize();
   made->before = c10::cuda::getCurrentCUDAStream();
@@ -61,6 +63,7 @@ void graph_end(int64_t number) {
   TORCH_CHECK(one.before.has_value(), "graph ", number, " is not being captured");
   const auto before = *one.before;
   one.before.reset();
+  const c10::cuda::CUDAGuard guard(before.device_index());
   try {
     one.graph.capture_end();
   } catch (...) {
@@ -77,7 +80,7 @@ void graph_free(int64_t number) { graphs().erase(number); }
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
-  m.def("graph_begin() -> int", graph_begin);
+  m.def("graph_begin(Device device) -> int", graph_begin);
   m.def("graph_end(int graph) -> ()", graph_end);
   m.def("graph_replay(int graph) -> ()", graph_replay);
   m.def("graph_free(int graph) -> ()", graph_free);

@@ -9,6 +9,7 @@
 #include <torch/library.h>
 
 #include "checks.h"
+#include "composed_attention.h"
 #include "math.h"
 
 namespace dunwu {
@@ -111,27 +112,14 @@ struct GroupedAttention : torch::autograd::Function<GroupedAttention> {
   }
 };
 
-/// The same through libtorch's own attention, for other devices. query [rows, heads, ·], key and value [rows, groups, ·]
-at::Tensor composed(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& starts, const AttentionShape& shape) {
-  const auto by_head = [&](const at::Tensor& x) { return x.view({shape.batch, shape.time, x.size(1), x.size(2)}).transpose(1, 2); };
-  const auto every = [&](const at::Tensor& x) { return shape.groups == shape.heads ? x : x.repeat_interleave(shape.heads / shape.groups, 1); };
-  std::optional<at::Tensor> mask;
-  if (starts.numel() > 0) {
-    const at::Tensor place = at::arange(shape.time, starts.options());
-    mask = place.unsqueeze(0).le(place.unsqueeze(1)).logical_and(place.ge(starts.view({shape.batch, 1, shape.time, 1})));
-  }
-  return at::scaled_dot_product_attention(by_head(query), by_head(every(key)), by_head(every(value)), mask, 0.0, !mask.has_value(), shape.scale)
-      .transpose(1, 2)
-      .reshape({query.size(0), shape.heads * shape.value});
-}
-
-at::Tensor latent_composed(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const at::Tensor& starts, const AttentionShape& shape) {
+at::Tensor latent_composed(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const at::Tensor& starts, const Sequences& sequences, const AttentionShape& shape) {
   const at::Tensor keys = at::cat({kv.narrow(2, 0, shape.key), key.unsqueeze(1).expand({key.size(0), shape.heads, shape.shared})}, 2);
-  return composed(query, keys, kv.narrow(2, shape.key, shape.value), starts, shape);
+  return composed_attention(query, keys, kv.narrow(2, shape.key, shape.value), starts, sequences, shape);
 }
 
-at::Tensor grouped_composed(const at::Tensor& qkv, const at::Tensor& starts, const AttentionShape& shape) {
-  return composed(qkv.narrow(1, 0, shape.heads), qkv.narrow(1, shape.heads, shape.groups), qkv.narrow(1, shape.heads + shape.groups, shape.groups), starts, shape);
+at::Tensor grouped_composed(const at::Tensor& qkv, const at::Tensor& starts, const Sequences& sequences, const AttentionShape& shape) {
+  const auto heads = [&](int64_t from, int64_t count) { return qkv.narrow(1, from, count); };
+  return composed_attention(heads(0, shape.heads), heads(shape.heads, shape.groups), heads(shape.heads + shape.groups, shape.groups), starts, sequences, shape);
 }
 
 /// Batch entries of `time` rows.
@@ -157,6 +145,15 @@ at::Tensor checked_starts(const char* name, const std::optional<at::Tensor>& giv
   return flat;
 }
 
+/// Only for devices that compute by sequence: what they are is not read, nor whether `starts` say the same.
+Sequences checked_sequences(const char* name, const std::optional<at::Tensor>& bounds, int64_t longest, const at::Tensor& operand) {
+  if (!bounds.has_value() || !bounds->defined()) return {};
+  TORCH_CHECK(bounds->scalar_type() == at::kInt && bounds->dim() == 1 && bounds->size(0) >= 2 && longest > 0, name,
+              ": bounds must be int32 [sequences + 1] and longest at least 1, got ", bounds->scalar_type(), " ", bounds->sizes(), " and ", longest);
+  check_same_device(name, operand, {*bounds});
+  return {*bounds, longest};
+}
+
 AttentionShape latent_shape(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, int64_t time, double scale) {
   TORCH_CHECK(query.dim() == 3 && kv.dim() == 3 && key.dim() == 2 && kv.size(0) == query.size(0) && key.size(0) == query.size(0) && kv.size(1) == query.size(1) &&
                   key.size(1) <= query.size(2) && kv.size(2) + key.size(1) > query.size(2),
@@ -168,16 +165,17 @@ AttentionShape latent_shape(const at::Tensor& query, const at::Tensor& kv, const
   return {entries("latent_attention", "query", query, time), time, query.size(1), query.size(1), query.size(2), nope, key.size(1), kv.size(2) - nope, scale};
 }
 
-at::Tensor latent_attention(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
+at::Tensor latent_attention(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const std::optional<at::Tensor>& starts, int64_t time, double scale,
+                            const std::optional<at::Tensor>& bounds, int64_t longest) {
   const AttentionShape shape = latent_shape(query, kv, key, time, scale);
   const at::Tensor first = checked_starts("latent_attention", starts, query, time);
-  if (!query.is_cpu()) return latent_composed(query, kv, key, first, shape);
+  if (!query.is_cpu()) return latent_composed(query, kv, key, first, checked_sequences("latent_attention", bounds, longest, query), shape);
   return LatentAttention::apply(query.contiguous(), kv.contiguous(), key.contiguous(), first, integers(shape), scale);
 }
 
 at::Tensor latent_attention_composed(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
   const AttentionShape shape = latent_shape(query, kv, key, time, scale);
-  return latent_composed(query, kv, key, checked_starts("latent_attention", starts, query, time), shape);
+  return latent_composed(query, kv, key, checked_starts("latent_attention", starts, query, time), {}, shape);
 }
 
 AttentionShape grouped_shape(const at::Tensor& qkv, int64_t heads, int64_t groups, int64_t time, double scale) {
@@ -187,25 +185,26 @@ AttentionShape grouped_shape(const at::Tensor& qkv, int64_t heads, int64_t group
   return {entries("grouped_attention", "qkv", qkv, time), time, heads, groups, qkv.size(2), qkv.size(2), 0, qkv.size(2), scale};
 }
 
-at::Tensor grouped_attention(const at::Tensor& qkv, int64_t heads, int64_t groups, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
+at::Tensor grouped_attention(const at::Tensor& qkv, int64_t heads, int64_t groups, const std::optional<at::Tensor>& starts, int64_t time, double scale,
+                             const std::optional<at::Tensor>& bounds, int64_t longest) {
   const AttentionShape shape = grouped_shape(qkv, heads, groups, time, scale);
   const at::Tensor first = checked_starts("grouped_attention", starts, qkv, time);
-  if (!qkv.is_cpu()) return grouped_composed(qkv, first, shape);
+  if (!qkv.is_cpu()) return grouped_composed(qkv, first, checked_sequences("grouped_attention", bounds, longest, qkv), shape);
   return GroupedAttention::apply(qkv.contiguous(), first, integers(shape), scale);
 }
 
 at::Tensor grouped_attention_composed(const at::Tensor& qkv, int64_t heads, int64_t groups, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
   const AttentionShape shape = grouped_shape(qkv, heads, groups, time, scale);
-  return grouped_composed(qkv, checked_starts("grouped_attention", starts, qkv, time), shape);
+  return grouped_composed(qkv, checked_starts("grouped_attention", starts, qkv, time), {}, shape);
 }
 
 }  // namespace
 
 // The `_composed` ones are what other devices than the CPU run; they have names so that a test without one can run them.
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
-  m.def("latent_attention(Tensor query, Tensor kv, Tensor key, Tensor? starts, int time, float scale) -> Tensor");
+  m.def("latent_attention(Tensor query, Tensor kv, Tensor key, Tensor? starts, int time, float scale, Tensor? bounds=None, int longest=0) -> Tensor");
   m.def("latent_attention_composed(Tensor query, Tensor kv, Tensor key, Tensor? starts, int time, float scale) -> Tensor");
-  m.def("grouped_attention(Tensor qkv, int heads, int groups, Tensor? starts, int time, float scale) -> Tensor");
+  m.def("grouped_attention(Tensor qkv, int heads, int groups, Tensor? starts, int time, float scale, Tensor? bounds=None, int longest=0) -> Tensor");
   m.def("grouped_attention_composed(Tensor qkv, int heads, int groups, Tensor? starts, int time, float scale) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(dunwu, CompositeImplicitAutograd, m) {

@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include "checks.h"
+#include "composed_experts.h"
 #include "routing.h"
 #include "short_experts.h"
 #include "swiglu.h"
@@ -107,6 +108,7 @@ at::Tensor grouped_experts(const at::Tensor& x, const at::Tensor& indices, const
   if (takes_short_experts(x, gate_up, down)) return short_experts(x.contiguous(), indices.contiguous(), weights, gate_up.contiguous(), down.contiguous());
   // Weights of a longer type are rounded; their gradients come back in their own.
   const at::Tensor up = gate_up.to(x.scalar_type()).contiguous(), to = down.to(x.scalar_type()).contiguous();
+  if (!x.is_cpu()) return composed_experts(x, indices, weights, up, to, takes_grouped_product(x, to));
   return GroupedExperts::apply(x.contiguous(), indices.contiguous(), weights, up, to);
 }
 
@@ -114,7 +116,12 @@ at::Tensor grouped_experts(const at::Tensor& x, const at::Tensor& indices, const
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
   m.def("grouped_experts(Tensor x, Tensor indices, Tensor weights, Tensor gate_up, Tensor down) -> Tensor");
+  // What other devices than the CPU run; it has a name so that a test without one can run it.
+  m.def("grouped_experts_composed(Tensor x, Tensor indices, Tensor weights, Tensor gate_up, Tensor down, bool grouped) -> Tensor");
 }
-TORCH_LIBRARY_IMPL(dunwu, CompositeImplicitAutograd, m) { m.impl("grouped_experts", grouped_experts); }
+TORCH_LIBRARY_IMPL(dunwu, CompositeImplicitAutograd, m) {
+  m.impl("grouped_experts", grouped_experts);
+  m.impl("grouped_experts_composed", composed_experts);
+}
 
 }  // namespace dunwu

@@ -9,7 +9,7 @@
 namespace dunwu {
 
 Routing sort_by_expert(const at::Tensor& indices, int64_t experts) {
-  const at::Tensor flat = indices.to(at::kCPU).contiguous();
+  const at::Tensor flat = indices.contiguous();
   const int64_t* chosen = flat.const_data_ptr<int64_t>();
   const int64_t pairs = flat.numel();
   const int64_t per_token = indices.size(1);
@@ -30,20 +30,11 @@ Routing sort_by_expert(const at::Tensor& indices, int64_t experts) {
     position[i] = p;
     token[p] = i / per_token;
   }
-  if (!indices.is_cpu()) {
-    routing.position = routing.position.to(indices.device());
-    routing.token = routing.token.to(indices.device());
-  }
   return routing;
 }
 
 at::Tensor combine(const at::Tensor& rows, const at::Tensor& position, const at::Tensor& weights, int64_t tokens, int64_t per_token) {
   const int64_t width = rows.size(1);
-  if (!rows.is_cpu()) {
-    at::Tensor gathered = rows.index_select(0, position).view({tokens, per_token, width});
-    if (weights.defined()) gathered = gathered * weights.to(rows.scalar_type()).unsqueeze(-1);
-    return gathered.sum(1);
-  }
   at::Tensor output = at::empty({tokens, width}, rows.options());
   const int64_t* at_position = position.const_data_ptr<int64_t>();
   const at::Tensor scale = weights.defined() ? weights.to(rows.scalar_type()).contiguous() : at::Tensor();

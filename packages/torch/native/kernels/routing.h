@@ -1,4 +1,4 @@
-// Which tokens go to which experts, and back.
+// Which tokens go to which experts, and back; on the CPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -103,12 +103,12 @@ struct Swiglu : torch::autograd::Function<Swiglu> {
   }
 };
 
+}  // namespace
+
 at::Tensor swiglu(const at::Tensor& gate_up) {
   TORCH_CHECK(gate_up.dim() >= 1 && gate_up.size(-1) % 2 == 0, "swiglu: the last dimension must be even (gate and up side by side), got ", gate_up.sizes());
   return Swiglu::apply(gate_up);
 }
-
-}  // namespace
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) { m.def("swiglu(Tensor gate_up) -> Tensor"); }
 TORCH_LIBRARY_IMPL(dunwu, CompositeImplicitAutograd, m) { m.impl("swiglu", swiglu); }

@@ -5,6 +5,9 @@
 
 namespace dunwu {
 
+/// gate_up [..., 2I] → [..., I], with its gradient
+at::Tensor swiglu(const at::Tensor& gate_up);
+
 /// gate_up [N, 2I] → [N, I]
 at::Tensor swiglu_forward(const at::Tensor& gate_up);
 /// gradient [N, I] of the output → gradient [N, 2I] of gate_up; `activated`, when defined, receives silu(gate)·up.

@@ -1,3 +1,4 @@
+import type { Device } from '@dunwu/torch';
 import { type PromptedResponse, RewardModel } from '../../reward/reward-model.js';
 import type { Task } from '../../task/problem.js';
 import { createTask } from '../../task/registry.js';
@@ -32,9 +33,9 @@ export interface LoadedRewardModel {
 }
 
 /** The reward model that an earlier stage left; the caller disposes it. @throws Error when the stage left another thing */
-export function rewardModelOf(ctx: StageContext, stage: string): LoadedRewardModel {
+export function rewardModelOf(ctx: StageContext, stage: string, device: Device): LoadedRewardModel {
   const folder = modelOf(ctx, stage);
-  const rewardModel = RewardModel.load(folder);
+  const rewardModel = RewardModel.load(folder, device);
   try {
     const tokenizer = Tokenizer.load(folder);
     return {

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { manualSeed } from '@dunwu/torch';
+import { type Device, manualSeed } from '@dunwu/torch';
 import type { CausalModel } from '../../model/causal-model.js';
 import { loadModel } from '../../model/checkpoint.js';
 import { readConfig } from '../../model/config.js';
@@ -30,9 +30,9 @@ interface Learnt extends TrainingSummary {
 
 /** Knowledge distillation: a new, smaller model learns from what a teacher provides. */
 export async function run(ctx: StageContext, config: DistillStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   manualSeed(ctx.seed);
-  const { student, folder } = makeStudent(ctx, config);
+  const { student, folder } = makeStudent(ctx, config, device);
   try {
     const { outcome, tokens, flops, notes, provided, extra } = await learn(ctx, config, student, folder);
     if (outcome === 'interrupted') throw new Interrupted();
@@ -51,18 +51,22 @@ export async function run(ctx: StageContext, config: DistillStage): Promise<Stag
 }
 
 /** The student, and the folder with its tokenizer. */
-function makeStudent(ctx: StageContext, config: DistillStage): { student: CausalModel; folder: string } {
+function makeStudent(
+  ctx: StageContext,
+  config: DistillStage,
+  device: Device,
+): { student: CausalModel; folder: string } {
   const { model } = config.student;
   if (model !== undefined) {
     const folder = modelOf(ctx, model);
-    return { student: loadModel(folder), folder };
+    return { student: loadModel(folder, device), folder };
   }
   if (config.student.new === undefined) {
     throw new Error('student: there is neither a model nor the shape of a new one');
   }
   const folder =
     config.method === 'samples' ? tokenizerOf(ctx, config.student.tokenizer) : modelOf(ctx, config.teacher);
-  return { student: newModel(ctx, config.student.new, Tokenizer.load(folder), 'student.new'), folder };
+  return { student: newModel(ctx, config.student.new, Tokenizer.load(folder), 'student.new', device), folder };
 }
 
 /** The tokenizer's folder or file that an earlier stage left. @throws Error when it left none */
@@ -104,7 +108,7 @@ async function fromDistributions(
   const { rows, notes, provided, extra } = rowsFor(ctx, config, student, folder);
   const { vocabulary } = shared;
   const { temperature, top_k: topK } = config.loss;
-  const teacher = loadModel(shared.folder);
+  const teacher = loadModel(shared.folder, student.device);
   teacher.setTrainable(false);
   const sizes = sizeNote(teacher, student);
   try {
@@ -142,7 +146,7 @@ async function onPolicy(
   folder: string,
 ): Promise<Learnt> {
   const shared = shareVocabulary(ctx, config.teacher, student, folder);
-  const teacher = loadModel(shared.folder);
+  const teacher = loadModel(shared.folder, student.device);
   teacher.setTrainable(false);
   try {
     const tokenizer = Tokenizer.load(folder);

@@ -14,11 +14,11 @@ import { copyTokenizer } from './pretrain.js';
 
 /** Preferences without a reward model: the policy learns from the pairs themselves. */
 export async function run(ctx: StageContext, config: DpoStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
-  const policy = loadModel(folder);
-  const reference = loadModel(folder);
+  const policy = loadModel(folder, device);
+  const reference = loadModel(folder, device);
   reference.setTrainable(false);
   manualSeed(ctx.seed);
   try {

@@ -13,9 +13,9 @@ import type { EvalStage } from './eval.schema.js';
 
 /** Measures an earlier stage's model on held-out problems. Short: an interrupted evaluation begins anew. */
 export async function run(ctx: StageContext, config: EvalStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
-  const model = loadModel(folder);
+  const model = loadModel(folder, device);
   const tokenizer = Tokenizer.load(folder);
   const task = taskOf(ctx, config);
   const problems = task.fixed(config.split, config.n);

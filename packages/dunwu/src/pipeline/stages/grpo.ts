@@ -14,16 +14,16 @@ import { saveTrained } from './save-trained.js';
  * last stage, on all scenarios.
  */
 export async function run(ctx: StageContext, config: GrpoStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
   const task = taskOf(ctx, config);
   const owned = new Owned();
   try {
-    const policy = owned.add(loadModel(folder));
+    const policy = owned.add(loadModel(folder, device));
     const models = Object.entries(config.reward_models).map(([name, { model, ...where }]) => ({
       name,
-      scorer: owned.add(rewardModelOf(ctx, model)),
+      scorer: owned.add(rewardModelOf(ctx, model, device)),
       ...where,
     }));
     manualSeed(ctx.seed);

@@ -1,3 +1,4 @@
+import type { Device } from '@dunwu/torch';
 import type { z } from 'zod';
 import { CausalModel } from '../../model/causal-model.js';
 import { parseConfig } from '../../model/config.js';
@@ -16,6 +17,7 @@ export function newModel(
   shape: z.output<typeof deepseekV3PretrainShape>,
   tokenizer: Tokenizer,
   key: string,
+  device: Device,
 ): CausalModel {
   const model = new CausalModel(
     parseConfig(
@@ -28,6 +30,7 @@ export function newModel(
       },
       `stage '${ctx.name}', key ${key}`,
     ),
+    device,
   );
   const { total, prediction } = modelSize(model.config);
   const millions = (count: number): string => `${(count / 1e6).toFixed(2)} M`;

@@ -14,7 +14,7 @@ import { judgedResponses } from './provided.js';
 
 /** RLHF: what the rule-based way is compared with. The reference is the policy as it was. */
 export async function run(ctx: StageContext, config: PpoStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
   const task = taskOf(ctx, config);
   const tokenizer = Tokenizer.load(folder);
@@ -22,13 +22,13 @@ export async function run(ctx: StageContext, config: PpoStage): Promise<StageRes
   manualSeed(ctx.seed);
   const owned = new Owned();
   try {
-    const rewardModel = owned.add(rewardModelOf(ctx, config.reward_model));
-    const policy = owned.add(loadModel(folder));
-    const reference = owned.add(loadModel(folder));
+    const rewardModel = owned.add(rewardModelOf(ctx, config.reward_model, device));
+    const policy = owned.add(loadModel(folder, device));
+    const reference = owned.add(loadModel(folder, device));
     reference.setTrainable(false);
     const value = owned.add(
       config.value.init === 'policy'
-        ? new ScalarModel(loadModel(folder))
+        ? new ScalarModel(loadModel(folder, device))
         : copyScalarModel(rewardModel.rewardModel.model),
     );
     const { outcome, tokens, flops } = await ppo(

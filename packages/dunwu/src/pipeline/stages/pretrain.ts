@@ -16,7 +16,7 @@ import type { PretrainStage } from './pretrain.schema.js';
 
 /** Trains a base model from nothing on the corpus. */
 export async function run(ctx: StageContext, config: PretrainStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const { tokenizer: folder } = ctx.artefact(config.tokenizer);
   if (folder === undefined) throw new Error(`stage '${config.tokenizer}' left no tokenizer`);
   const tokenizer = Tokenizer.load(folder);
@@ -32,7 +32,7 @@ export async function run(ctx: StageContext, config: PretrainStage): Promise<Sta
     pad,
   });
   manualSeed(ctx.seed);
-  const model = newModel(ctx, config.model, tokenizer, 'model');
+  const model = newModel(ctx, config.model, tokenizer, 'model', device);
   try {
     const { outcome, tokens, flops } = await pretrain(ctx, model, loader, config);
     if (outcome === 'interrupted') throw new Interrupted();

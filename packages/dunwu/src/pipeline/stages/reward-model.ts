@@ -22,14 +22,14 @@ import type { RewardModelStage } from './reward-model.schema.js';
 
 /** A learnt judge: what RLHF rewards with, and R1's last stage beside its rules. */
 export async function run(ctx: StageContext, config: RewardModelStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
   const leftOut = new LeftOut();
   const data = examplesOf(ctx, config, tokenizer, readConfig(folder).max_position_embeddings, leftOut);
   leftOut.tell(ctx);
   manualSeed(ctx.seed);
-  const model = new RewardModel(new ScalarModel(loadModel(folder)), config.rows, config.reads);
+  const model = new RewardModel(new ScalarModel(loadModel(folder, device)), config.rows, config.reads);
   try {
     const { outcome, tokens, flops, trained, heldOut } = await trainRewardModel(ctx, model.model, data, config);
     if (outcome === 'interrupted') throw new Interrupted();

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { Device } from '@dunwu/torch';
 import { loadModel } from '../../model/checkpoint.js';
 import { readConfig } from '../../model/config.js';
 import { RewardProgram } from '../../reward/program.js';
@@ -31,9 +32,9 @@ import type { SampleStage } from './sample.schema.js';
  * the run waits for people.
  */
 export async function run(ctx: StageContext, config: SampleStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const problems = drawProblems(taskOf(ctx, config), config.problems, ctx.seed);
-  const { judged, tokens, flops } = await draw(ctx, config, problems);
+  const { judged, tokens, flops } = await draw(ctx, config, problems, device);
   const found = inGroups(judged, config.samples).flatMap((group) => verdictsOf(ctx, config, group));
   const kept: Judged[] = [];
   judged.forEach((row, i) => {
@@ -104,6 +105,7 @@ async function draw(
   ctx: StageContext,
   config: SampleStage,
   problems: readonly Problem[],
+  device: Device,
 ): Promise<DrawState & { judged: Judged[] }> {
   const rewards = new RewardProgram(config.rewards);
   const chunks = inGroups(problems, config.chunk);
@@ -119,7 +121,7 @@ async function draw(
   const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
   const flops = countFlops(readConfig(folder));
-  const model = loadModel(folder);
+  const model = loadModel(folder, device);
   const engine = new RolloutEngine(model);
   let kept = inGroups(judged, config.samples)
     .flatMap((group) => verdictsOf(ctx, config, group))

@@ -11,7 +11,7 @@ import type { SftStage } from './sft.schema.js';
 
 /** Supervised fine-tuning: the same model goes on learning from dialogues. */
 export async function run(ctx: StageContext, config: SftStage): Promise<StageResult> {
-  useCompute(ctx.recipe.compute);
+  const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
   checkRowLength(ctx, config.packing.time, folder);
   const tokenizer = Tokenizer.load(folder);
@@ -20,7 +20,7 @@ export async function run(ctx: StageContext, config: SftStage): Promise<StageRes
     template: config.template,
     longest: config.packing.time + 1,
   });
-  const model = loadModel(folder);
+  const model = loadModel(folder, device);
   manualSeed(ctx.seed);
   try {
     const { outcome, tokens, flops } = await sft(ctx, model, rows, config);

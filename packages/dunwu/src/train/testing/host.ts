@@ -79,3 +79,12 @@ export class TestHost implements GrpoHost {
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
+
+/** A host whose checkpoints outlive the training that disposes it. */
+export class KeptHost extends TestHost {
+  override dispose(): void {}
+
+  remove(): void {
+    super.dispose();
+  }
+}
