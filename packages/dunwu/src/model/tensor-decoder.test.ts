@@ -2,7 +2,7 @@ import { liveTensors, noGrad, op, runtimeInfo, scope, type Tensor, tensor } from
 import { describe, expect, it } from 'vitest';
 import type { CausalModel } from './causal-model.js';
 import { PagedCache } from './paged-cache.js';
-import { TensorDecoder } from './tensor-decoder.js';
+import { MOST_RECORDED, TensorDecoder } from './tensor-decoder.js';
 import { decode, MODELS } from './testing/decoding.js';
 import { moved } from './testing/moved.js';
 import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
@@ -76,6 +76,22 @@ describe.each(DEVICES)('on %s', (device) => {
     there.dispose();
     model.dispose();
   });
+});
+
+it.each(['cpu', STAND_IN])('more columns than are recorded, on %s: experts are sorted', (device) => {
+  const model = tinyModel(1);
+  const there = moved(model, device);
+  const texts = rows(35, 17);
+  const expected = decode(model, texts, 16);
+  decode(there, texts, 16, { Kind: TensorDecoder }).forEach((steps, row) => {
+    steps.forEach((logits, i) => {
+      const own = tensor(Float32Array.from(expected[row]?.[i] ?? []));
+      expect(difference(tensor(Float32Array.from(logits)), own)).toBeLessThan(1e-5 * own.abs().amax().item());
+    });
+  });
+  expect(texts.length * 16).toBeGreaterThan(MOST_RECORDED);
+  there.dispose();
+  model.dispose();
 });
 
 it.each([

@@ -3,6 +3,7 @@ import {
   cat,
   copyToDevice,
   type Device,
+  groupedExperts,
   keep,
   noGrad,
   rmsNorm,
@@ -25,6 +26,9 @@ import { layOut, type StepShape } from './step-layout.js';
 
 /** Vectors that are added to or multiplied with float32 numbers, and the router, whose scores a rounding could reorder. */
 const EXACT = /(norm|router|router_bias)$/;
+
+/** Columns of a step that is recorded, at most: with more, mixtures sort them, which on some devices is waited for. */
+export const MOST_RECORDED = 512;
 
 /** What a step computes with, beside weights: all on the device. */
 interface Step {
@@ -263,17 +267,18 @@ export class TensorDecoder {
     const outputs = step.runs.map((run) => {
       const { first, count, time, mask } = run;
       const [keys, values] = read(run);
-      const rows = queries
-        .narrow(0, first, count * time)
-        .view([count, time, groups, shared, width])
-        .transpose(1, 2)
-        .reshape([count, groups, time * shared, width]);
-      const every = mask
-        .unsqueeze(3)
-        .expand([count, 1, time, shared, mask.size(3)])
-        .reshape([count, 1, time * shared, mask.size(3)]);
-      return scaledDotProductAttention(rows, keys, values, every, 0, false, { scale })
-        .reshape([count, groups, time, shared, values.size(3)])
+      const rows = queries.narrow(0, first, count * time);
+      if (time === 1) return scaledDotProductAttention(rows, keys, values, mask, 0, false, { scale });
+      // Several of a sequence: each head by itself, so that one mask serves all.
+      const every = (x: Tensor): Tensor => {
+        const shape = [count, groups, shared, x.size(2), x.size(3)];
+        return x
+          .unsqueeze(2)
+          .expand(shape)
+          .reshape([count, groups * shared, x.size(2), x.size(3)]);
+      };
+      const heads = rows.view([count, time, groups * shared, width]).transpose(1, 2);
+      return scaledDotProductAttention(heads, every(keys), every(values), mask, 0, false, { scale })
         .transpose(1, 2)
         .reshape([count * time, groups, shared, values.size(3)]);
     });
@@ -289,9 +294,9 @@ export class TensorDecoder {
   }
 
   /**
-   * The experts that each column chose, without sorting columns by what they chose. Few columns fetch the matrices of their own
-   * experts, which reads them, writes them and reads them again; for more columns it is less to read every expert's once and
-   * to weigh the unchosen ones with 0.
+   * The experts that each column chose. Few columns fetch the matrices of their own experts, which reads them, writes them and
+   * reads them again; for more it is less to read every expert's once and to weigh the unchosen ones with 0; for many,
+   * where computing is what costs, columns are sorted by expert.
    */
   #routed(x: Tensor, at: string, config: DeepseekConfig): Tensor {
     const [gateUp, down] = [this.#part(`${at}experts_gate_up`), this.#part(`${at}experts_down`)];
@@ -299,6 +304,7 @@ export class TensorDecoder {
     const { indices, weights } = route(logits, this.#parts.get(`${at}router_bias`) ?? null, config);
     const [columns, chosen] = indices.shape as [number, number];
     const experts = gateUp.size(0);
+    if (columns > MOST_RECORDED) return groupedExperts(x, indices, weights.to(this.dtype), gateUp, down);
     if (3 * columns * chosen <= experts) {
       const own = indices.reshape([-1]);
       const each = x

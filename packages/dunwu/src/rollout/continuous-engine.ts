@@ -95,8 +95,6 @@ interface Flight {
   readonly read: () => DrawnToken[];
 }
 
-/** Tokens computed at one time, where there are fewer rows than that: prompts are read in pieces of what the rows leave. */
-const STEP_COLUMNS = 256;
 /** Prompts go on being read when there are more rows than that, if slowly. */
 const LEAST_READ = 32;
 
@@ -209,7 +207,7 @@ export class ContinuousEngine {
         this.#admit();
         if (this.load.active === 0 && this.#flight === null) continue; // all of them were cancelled
         const begun = this.#begin();
-        const ahead = this.#stepper?.ahead === true;
+        const { ahead } = this.#ready();
         const due = ahead ? this.#flight : begun;
         this.#flight = ahead ? begun : null;
         if (due !== null) this.#accept(due);
@@ -285,7 +283,7 @@ export class ContinuousEngine {
         draws: [row],
       });
     }
-    let room = Math.max(STEP_COLUMNS - columns.length, LEAST_READ);
+    let room = Math.max(this.#ready().columns - columns.length, LEAST_READ);
     for (const job of this.#reading) {
       const { tokens } = job.request;
       for (; room > 0 && job.read < tokens.length; room--) {
@@ -310,17 +308,18 @@ export class ContinuousEngine {
 
   /** Takes a page when the token of this place is the first of one. @returns the place */
   #entryFor(pages: number[], length: number): number {
-    this.#stepper ??= this.#makeStepper();
-    this.#cache ??= this.#stepper.cache(this.#maxPages);
+    this.#cache ??= this.#ready().cache(this.#maxPages);
     if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
     return length;
   }
 
-  #makeStepper(): Stepper {
+  #ready(): Stepper {
     const { dtype, maxRows } = this.#options;
-    return this.#model.device === 'cpu'
-      ? new FusedStepper(this.#model, dtype)
-      : new TensorStepper(this.#model, maxRows, dtype);
+    this.#stepper ??=
+      this.#model.device === 'cpu'
+        ? new FusedStepper(this.#model, dtype)
+        : new TensorStepper(this.#model, maxRows, dtype);
+    return this.#stepper;
   }
 
   #start(columns: readonly Column[]): Flight {
@@ -342,7 +341,7 @@ export class ContinuousEngine {
         top: request.top ?? 0,
       })),
     );
-    const read = (this.#stepper as Stepper).start(
+    const read = this.#ready().start(
       {
         tokens: numbers(({ token }) => token),
         lengths: numbers(({ length }) => length),

@@ -8,6 +8,7 @@ import { type Draw, type DrawnToken, likeliest, type Stepper } from './stepper.j
 /** Steps on the CPU: the fused decoder, and the fused sampler. What it returns is there at once. */
 export class FusedStepper implements Stepper {
   readonly ahead = false;
+  readonly columns = 256;
   readonly #model: CausalModel;
   readonly #decoder: Decoder;
 

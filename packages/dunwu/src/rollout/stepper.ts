@@ -30,6 +30,8 @@ export interface Draw {
 export interface Stepper {
   /** Whether a step can begin before the one before is read: then −1 − i in its `tokens` is the token of draw i of that. */
   readonly ahead: boolean;
+  /** Tokens that are computed at one time, where there are fewer rows: prompts are read in pieces of what the rows leave. */
+  readonly columns: number;
   /** A cache for its steps. */
   cache(maxPages: number): PagedCache;
   /**

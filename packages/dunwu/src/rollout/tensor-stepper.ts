@@ -3,7 +3,7 @@ import type { CausalModel } from '../model/causal-model.js';
 import type { DecoderStep, DecoderType } from '../model/decoder.js';
 import { PagedCache } from '../model/paged-cache.js';
 import { joined, layOut, type StepShape } from '../model/step-layout.js';
-import { TensorDecoder } from '../model/tensor-decoder.js';
+import { MOST_RECORDED, TensorDecoder } from '../model/tensor-decoder.js';
 import { type Draw, type DrawnToken, isOneForEach, likeliest, type Stepper } from './stepper.js';
 import { banTokens, drawSettings, drawTensors } from './tensor-sampling.js';
 
@@ -45,6 +45,8 @@ interface Recorded {
  */
 export class TensorStepper implements Stepper {
   readonly ahead = true;
+  /** Enough to compute with what is read of the weights. */
+  readonly columns = 2048;
   readonly #model: CausalModel;
   readonly #decoder: TensorDecoder;
   /** Tokens of the draws of the last step, int64. */
@@ -173,6 +175,7 @@ export class TensorStepper implements Stepper {
 /** Whether the step is of a kind that comes again in the same shape: every column another sequence's, each with its draw. */
 function comesAgain({ sequences, wanted }: DecoderStep, draws: readonly Draw[]): boolean {
   return (
+    sequences.length <= MOST_RECORDED &&
     wanted.length === sequences.length &&
     wanted.every((column, i) => column === i) &&
     sequences.every((sequence, i) => i === 0 || sequence !== sequences[i - 1]) &&
