@@ -1,4 +1,5 @@
 // Ours against the peers on a tiny DeepSeek and a dense Qwen2 (workload.json): training, generation, GRPO; memory; start.
+// On a GPU also a dense Llama of about a billion parameters, and how much of the device is used.
 // What is measured, and how to read it: npm run bench -- --help
 import { execFile, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,15 +10,15 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { Contestant } from './lib/contestant.mjs';
 import { makeInputs } from './lib/inputs.mjs';
-import { busySeconds, machineLine, physicalCores } from './lib/machine.mjs';
+import { busySeconds, gpuLine, machineLine, physicalCores } from './lib/machine.mjs';
 import { INSTALL_PEERS, peerVersions } from './lib/python.mjs';
 import { advantage, roundAdvantage, summary } from './lib/statistics.mjs';
 import { markdownTable, number, spread, table } from './lib/table.mjs';
 
 const HELP = `npm run bench -- [options]
 
-Measures ours and, where they are installed, the peers (transformers; TRL for GRPO) on the CPU: same model, same
-weights, same inputs, same sizes, same number of threads. Prints one table.
+Measures ours and, where they are installed, the peers (transformers; TRL for GRPO) on the CPU, or on a GPU: same model,
+same weights, same inputs, same sizes, same number of threads. Prints one table.
 
   training          a step (forward, backward, AdamW) of a tiny DeepSeek-V3, 16 rows of 256 tokens    tokens/s
   generation        the same model, 64 prompts of 32 tokens, 128 new tokens each, at T = 1            new tokens/s
@@ -25,6 +26,11 @@ weights, same inputs, same sizes, same number of threads. Prints one table.
   dense-training    a Qwen2 of 105 M parameters, a step on 4 rows of 256 tokens                       tokens/s
   dense-generation  the same model, 16 prompts of 32 tokens, 64 new tokens each                       new tokens/s
   start             dunwu --help; "dunwu run recipes/r1-mini.yaml" until its first training step      s
+
+With --device cuda, and without start:
+
+  large-training-bf16    a Llama of 1.1 B parameters, a step on 4 rows of 2048 tokens                 tokens/s
+  large-generation-bf16  the same model, 64 prompts of 128 tokens, 128 new tokens each                new tokens/s
 
 training-bf16, generation-bf16, grpo-bf16, dense-training-bf16, dense-generation-bf16: ours computes in bfloat16. Left out
 where ours cannot; the line that says so says why.
@@ -37,11 +43,15 @@ Each contestant has a process of its own; after a warm-up they take turns, and a
 parameters and the loss of the first step must agree. Numbers are medians over all turns with (minimum–maximum).
 
   × best    how many times better ours is than the best peer: tokens/s ours ÷ theirs, s/step theirs ÷ ours.
-            In rows of memory (peak resident, of the whole process): ours ÷ theirs, so less is better.
+            In rows of memory: ours ÷ theirs, so less is better. On the CPU it is the peak resident memory of the whole
+            process, on a GPU the most that tensors had there.
+  of peak FLOP/s, of bandwidth    on a GPU: operations of a training step by formula, and bytes of weights and caches
+            that decoding has to read, to what a large product and a large copy reach there, measured just before
   reach     what ours is to reach there
 
   --rounds N        turns of each contestant (default 3)
   --only A,B        some of the works above
+  --device cuda     everyone on the first CUDA device (default cpu)
   --threads N       for everyone (default OMP_NUM_THREADS, else the physical cores)
   --python PATH     Python with torch, transformers and trl (default DUNWU_PYTHON, else python3)
   --markdown        print the table as Markdown
@@ -76,12 +86,14 @@ const KINDS = {
   grpo: { unit: 's/step', amount: null, needs: ['torch', 'transformers', 'trl'] },
 };
 
+const DEVICES = ['cpu', 'cuda'];
 const FLOAT32 = ['default', 'tuned'];
 const SETTINGS = [...FLOAT32, 'bf16'];
 
 /**
  * `model`: whose part of workload.json; `dtype`: what ours computes in; `reach`: times the best peer; `warmUp`:
- * repetitions before the first turn; `settle`: untimed ones at the begin of each turn, after the wait; `repeat`: timed.
+ * repetitions before the first turn; `settle`: untimed ones at the begin of each turn, after the wait; `repeat`: timed;
+ * `devices`: where it is measured; `share`: of what the device can do, in percent, to reach.
  */
 const WORKS = {
   training: work('training', 'tiny', 2, { warmUp: 3, settle: 1, repeat: 5, settings: FLOAT32 }),
@@ -94,13 +106,24 @@ const WORKS = {
   'dense-training-bf16': work('training', 'dense', 1.1, { repeat: 3, dtype: 'bfloat16' }),
   'dense-generation': work('generation', 'dense', 3, { repeat: 2 }),
   'dense-generation-bf16': work('generation', 'dense', 3, { repeat: 2, dtype: 'bfloat16' }),
+  'large-training-bf16': work('training', 'large', 1.1, { repeat: 3, dtype: 'bfloat16', devices: ['cuda'], share: 50 }),
+  'large-generation-bf16': work('generation', 'large', 3, {
+    repeat: 2,
+    dtype: 'bfloat16',
+    devices: ['cuda'],
+    share: 70,
+  }),
   start: null,
 };
 
-function work(kind, model, reach, { warmUp = 1, settle = 0, repeat, dtype = 'float32', settings = SETTINGS }) {
+function work(kind, model, reach, plan) {
   const amount = KINDS[kind].amount?.(workload[model]) ?? null;
-  return { ...KINDS[kind], kind, model, reach, amount, warmUp, settle, repeat, dtype, settings };
+  const usual = { warmUp: 1, settle: 0, dtype: 'float32', settings: SETTINGS, devices: DEVICES, share: null };
+  return { ...KINDS[kind], kind, model, reach, amount, ...usual, ...plan };
 }
+
+/** The start is that of the program, wherever it computes after. */
+const devicesOf = (name) => WORKS[name]?.devices ?? ['cpu'];
 
 /** Of ours to the peer's peak memory, at most. */
 const MEMORY_REACH = 0.8;
@@ -124,6 +147,7 @@ function readOptions(args) {
       options: {
         rounds: { type: 'string', default: '3' },
         only: { type: 'string' },
+        device: { type: 'string', default: 'cpu' },
         threads: { type: 'string', default: process.env.OMP_NUM_THREADS || String(physicalCores()) },
         python: { type: 'string', default: process.env.DUNWU_PYTHON || 'python3' },
         markdown: { type: 'boolean', default: false },
@@ -140,10 +164,19 @@ function readOptions(args) {
     }
     return Number(values[name]);
   };
-  const works = values.only === undefined ? Object.keys(WORKS) : values.only.split(',');
+  const { device } = values;
+  if (!DEVICES.includes(device)) {
+    throw new UsageError(`--device: ${JSON.stringify(device)} is none of ${DEVICES.join(', ')}`);
+  }
+  const offered = Object.keys(WORKS).filter((work) => devicesOf(work).includes(device));
+  const works = values.only === undefined ? offered : values.only.split(',');
   const unknown = works.find((work) => !Object.hasOwn(WORKS, work));
   if (unknown !== undefined) {
     throw new UsageError(`--only: ${JSON.stringify(unknown)} is none of ${Object.keys(WORKS).join(', ')}`);
+  }
+  const elsewhere = works.find((work) => !offered.includes(work));
+  if (elsewhere !== undefined) {
+    throw new UsageError(`--only: ${elsewhere} is measured with --device ${devicesOf(elsewhere)} alone`);
   }
   if (values.json !== undefined) {
     // Now, and not after five minutes of measuring.
@@ -156,7 +189,8 @@ function readOptions(args) {
   return {
     rounds: count('rounds'),
     threads: count('threads'),
-    works: Object.keys(WORKS).filter((work) => works.includes(work)),
+    device,
+    works: offered.filter((work) => works.includes(work)),
     named: values.only !== undefined,
     python: values.python,
     markdown: values.markdown,
@@ -169,11 +203,11 @@ const say = (line) => console.error(line);
 const running = new Set();
 
 /** Starts one contestant and warms it up; null (after a line that says why) when a peer cannot take part. */
-async function start(name, command, args, threads, { warmUp }, optional) {
-  // Everyone is measured on the processor, whatever else the machine has.
-  const contestant = new Contestant(name, command, args, {
+async function start(name, command, args, { threads, device }, { warmUp }, optional) {
+  const contestant = new Contestant(name, command, [...args, threads, device], {
     OMP_NUM_THREADS: String(threads),
-    CUDA_VISIBLE_DEVICES: '',
+    // On the processor, whatever else the machine has.
+    ...(device === 'cpu' ? { CUDA_VISIBLE_DEVICES: '' } : {}),
   });
   running.add(contestant);
   try {
@@ -212,25 +246,26 @@ function checkSameWork(ours, peer, name, dtype) {
 }
 
 /** Why ours cannot do a work in its dtype here, or null. */
-async function problemOf({ kind, dtype }, threads) {
+async function problemOf({ kind, dtype }, { threads, device }) {
   if (dtype === 'float32') return null;
   // A step of GRPO tells no number that hangs on nothing but its computation; its rollouts are generation.
-  const args = [join(here, 'ours.mjs'), 'check-bfloat16', kind === 'grpo' ? 'generation' : kind, threads];
+  const args = [join(here, 'ours.mjs'), 'check-bfloat16', kind === 'grpo' ? 'generation' : kind, threads, device];
   const { stdout } = await promisify(execFile)(process.execPath, args);
   return JSON.parse(stdout).problem;
 }
 
 /** One work: everyone is started and warmed up, then takes turns. */
-async function measure(name, folder, versions, load, { rounds, threads, python }) {
+async function measure(name, folder, versions, load, options) {
+  const { rounds, python } = options;
   const plan = WORKS[name];
   const place = join(folder, plan.model);
-  const own = [join(here, 'ours.mjs'), plan.kind, plan.dtype, place, threads];
-  const contestants = { ours: await start('ours', process.execPath, own, threads, plan, false) };
+  const own = [join(here, 'ours.mjs'), plan.kind, plan.dtype, place];
+  const contestants = { ours: await start('ours', process.execPath, own, options, plan, false) };
   const missing = plan.needs.filter((needed) => versions[needed] === undefined);
   for (const setting of missing.length > 0 ? [] : plan.settings) {
     const called = `peer (${setting})`;
     const script = join(here, 'peers', 'peer.py');
-    const peer = await start(called, python, [script, plan.kind, setting, place, threads], threads, plan, true);
+    const peer = await start(called, python, [script, plan.kind, setting, place], options, plan, true);
     if (peer === null) continue;
     checkSameWork(contestants.ours, peer, called, plan.dtype);
     contestants[setting] = peer;
@@ -319,13 +354,14 @@ function readIfThere(file) {
 }
 
 /**
- * One entry of the result, and the spread of the best peer's ratio over the rounds for the table. Without peers the
- * reach is one of ours alone, in the unit.
+ * One entry of the result, and the spread of the best peer's ratio over the rounds for the table. In seconds or percent the
+ * reach is one of ours alone, in the unit; null where there is none.
  */
 function entryOf(work, dtype, unit, reach, samples) {
   const { ours, ...peers } = samples;
   const rate = unit === 'tokens/s';
   const memory = unit === 'MiB';
+  const share = unit === '%';
   const each = (pick) => Object.fromEntries(Object.entries(peers).map(([name, rounds]) => [name, pick(rounds)]));
   const measured = (rounds) => summary(rounds.flat());
   // Of memory it is ours ÷ theirs, as for a rate, although less is better.
@@ -334,7 +370,7 @@ function entryOf(work, dtype, unit, reach, samples) {
   const names = Object.keys(peers).sort((a, b) => (memory ? ratio[b] - ratio[a] : ratio[a] - ratio[b]));
   const best = names[0] ?? null;
   const alone = unit === 's';
-  const value = alone ? measured(ours).median : best === null ? null : ratio[best];
+  const value = alone || share ? measured(ours).median : best === null ? null : ratio[best];
   const atMost = alone || memory;
   return {
     entry: {
@@ -345,19 +381,34 @@ function entryOf(work, dtype, unit, reach, samples) {
       peers: each(measured),
       ratio,
       best,
-      reach: { [atMost ? 'most' : 'least']: reach },
-      reached: value === null ? null : atMost ? value <= reach : value >= reach,
+      reach: reach === null ? null : { [atMost ? 'most' : 'least']: reach },
+      reached: value === null || reach === null ? null : atMost ? value <= reach : value >= reach,
     },
     range: best === null ? null : roundAdvantage(ours, peers[best], rate || memory),
   };
 }
 
-function entriesOf(name, contestants) {
+/** @param limits of the device, where how much of it is used is told */
+function entriesOf(name, contestants, limits) {
   const { dtype, unit, reach } = WORKS[name];
   const each = (pick) => Object.fromEntries(Object.entries(contestants).map(([one, entry]) => [one, pick(entry)]));
   const speed = each(({ rounds }) => rounds);
   const memory = each(({ peakBytes }) => [[peakBytes / 2 ** 20]]);
-  return [entryOf(name, dtype, unit, reach, speed), entryOf(`${name}, memory`, dtype, 'MiB', MEMORY_REACH, memory)];
+  return [
+    entryOf(name, dtype, unit, reach, speed),
+    ...(limits === null ? [] : shareOf(name, contestants.ours, limits)),
+    entryOf(`${name}, memory`, dtype, 'MiB', MEMORY_REACH, memory),
+  ];
+}
+
+/** How much of what the device can do ours uses, in percent: of its operations in training, of its bandwidth in decoding. */
+function shareOf(name, { rounds }, { flops, bandwidth, asked }) {
+  const { kind, model, dtype, amount, share } = WORKS[name];
+  if (kind === 'grpo') return [];
+  const training = kind === 'training';
+  const most = training ? asked[model].training / flops[dtype] : asked[model].generation[dtype] / bandwidth;
+  const shares = rounds.map((rates) => rates.map((rate) => (100 * most * rate) / amount));
+  return [entryOf(`${name}, of ${training ? 'peak FLOP/s' : 'bandwidth'}`, dtype, '%', share, { ours: shares })];
 }
 
 function resultRows(results) {
@@ -366,7 +417,7 @@ function resultRows(results) {
     const { best, reach, unit } = entry;
     const spreadText =
       range === null || range.min === range.max ? '' : ` (${range.min.toFixed(2)}–${range.max.toFixed(2)})`;
-    const goal = reach.least === undefined ? `≤ ${reach.most}` : `≥ ${reach.least}`;
+    const goal = reach?.least === undefined ? `≤ ${reach?.most}` : `≥ ${reach.least}`;
     return [
       entry.work,
       entry.dtype,
@@ -374,10 +425,22 @@ function resultRows(results) {
       spread(entry.ours),
       ...SETTINGS.map((name) => (entry.peers[name] === undefined ? '–' : spread(entry.peers[name]))),
       best === null ? '–' : `${entry.ratio[best].toFixed(2)}${spreadText}`,
-      unit === 's' ? `${goal} s` : `${goal} ×`,
+      reach === null ? '–' : `${goal} ${['s', '%'].includes(unit) ? unit : '×'}`,
     ];
   });
   return [header, ...rows];
+}
+
+/** What the device can do at most. @throws Error when there is none */
+async function limitsOf({ threads, device }) {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(here, 'ours.mjs'), 'limits', threads, device]);
+  const limits = JSON.parse(stdout);
+  if (limits === null) {
+    throw new Error(
+      `--device ${device}: libtorch sees no such device here ("dunwu doctor" shows what there is, docs/gpu.md why)`,
+    );
+  }
+  return limits;
 }
 
 async function main() {
@@ -387,6 +450,7 @@ async function main() {
     return;
   }
   const began = performance.now();
+  const limits = options.device === 'cpu' ? null : await limitsOf(options);
   const load = { others: 0, possible: 0 };
   const versions = await peerVersions(options.python);
   for (const name of options.works) {
@@ -421,14 +485,14 @@ async function main() {
         results.push(...(await measureStart(folder, options)));
         continue;
       }
-      const problem = await problemOf(WORKS[name], options.threads);
+      const problem = await problemOf(WORKS[name], options);
       if (problem !== null) {
         say(`${name}: left out: ${problem}`);
         if (options.named) process.exitCode = 1;
         continue;
       }
       const contestants = await measure(name, folder, versions, load, options);
-      results.push(...entriesOf(name, contestants));
+      results.push(...entriesOf(name, contestants, limits));
       described = contestants.ours.about.describes;
     }
     if (results.length === 0) return;
@@ -439,6 +503,13 @@ async function main() {
       `\nmedian (minimum–maximum); × best: times better than the best peer, of memory ours ÷ theirs\n\n` +
         machineLine(options.threads),
     );
+    if (limits !== null) {
+      const rate = (value, unit) => `${number(value / 1e12)} ${unit}`;
+      console.log(
+        `${gpuLine()}; measured: ${rate(limits.flops.float32, 'TFLOP/s in float32')}, ` +
+          `${rate(limits.flops.bfloat16, 'in bfloat16')}, ${rate(limits.bandwidth, 'TB/s')}`,
+      );
+    }
     if (described !== '') console.log(`\nours: ${described}; peers: ${peers.length > 0 ? peers.join(', ') : 'none'}`);
     const busy = load.others / load.possible;
     if (busy > BUSY) {

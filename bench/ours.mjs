@@ -1,13 +1,15 @@
 // The contestant "ours": the trainers and the rollout engine of this repository, as a run uses them. Started by
 // bench.mjs, which talks with it over standard input and output (lib/contestant.mjs).
 //
-//   node bench/ours.mjs write-model FOLDER MODEL         the weights that everyone starts from; MODEL: tiny or dense
-//   node bench/ours.mjs check-bfloat16 WORK THREADS      {"problem": why WORK cannot be done in bfloat16, or null}
-//   node bench/ours.mjs WORK DTYPE FOLDER THREADS        WORK: training, generation or grpo; DTYPE: float32 or bfloat16
+//   node bench/ours.mjs write-model FOLDER MODEL                the weights that everyone starts from; MODEL: one of workload.json
+//   node bench/ours.mjs check-bfloat16 WORK THREADS DEVICE      {"problem": why WORK cannot be done in bfloat16, or null}
+//   node bench/ours.mjs limits THREADS DEVICE                   what the device can do at most (lib/limits.mjs), or null without it
+//   node bench/ours.mjs WORK DTYPE FOLDER THREADS DEVICE        WORK: training, generation or grpo; DTYPE: float32 or bfloat16;
+//                                                               DEVICE: cpu or cuda
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { manualSeed, runtimeInfo } from '@dunwu/torch';
+import { manualSeed, peakMemory, runtimeInfo, synchronize } from '@dunwu/torch';
 import { CausalModel } from '../packages/dunwu/dist/model/causal-model.js';
 import { loadModel, saveModel } from '../packages/dunwu/dist/model/checkpoint.js';
 import { parseConfig } from '../packages/dunwu/dist/model/config.js';
@@ -19,6 +21,7 @@ import { grpoConfig } from '../packages/dunwu/dist/train/grpo-config.js';
 import { pretrain } from '../packages/dunwu/dist/train/pretrain.js';
 import { pretrainConfig } from '../packages/dunwu/dist/train/pretrain-config.js';
 import { ALPHABET, makeInputs } from './lib/inputs.mjs';
+import { measureLimits } from './lib/limits.mjs';
 
 const workload = JSON.parse(readFileSync(new URL('workload.json', import.meta.url), 'utf8'));
 
@@ -30,6 +33,7 @@ const ENDLESS = 1_000_000;
  * to stop, and the answer is held back until the bench wants more steps.
  */
 class Gate {
+  #device;
   #start;
   #open = null;
   #failed = null;
@@ -48,8 +52,9 @@ class Gate {
   log() {}
   samples() {}
 
-  /** @param start begins the trainer with this as its host */
-  constructor(start) {
+  /** @param start begins the trainer with this as its host; `device`: where its model is */
+  constructor(device, start) {
+    this.#device = device;
     this.#start = start;
   }
 
@@ -59,6 +64,7 @@ class Gate {
   }
 
   async interrupted() {
+    synchronize(this.#device);
     this.#seconds.push((performance.now() - this.#began) / 1000);
     if (this.#seconds.length >= this.#wanted) {
       const opened = new Promise((resolve) => {
@@ -110,7 +116,7 @@ function training(model, inputs) {
     balance: { bias_update_speed: 0, sequence_loss: 0 },
     save_every: ENDLESS,
   });
-  return new Gate((host) => pretrain(host, model, loader, config));
+  return new Gate(model.device, (host) => pretrain(host, model, loader, config));
 }
 
 function generation(model, inputs) {
@@ -159,7 +165,9 @@ function policyOptimisation(model, inputs) {
     optimizer: { kind: 'adamw', learning_rate, betas: [0.9, 0.999], weight_decay: 0 },
     save_every: ENDLESS,
   });
-  const gate = new Gate((host) => grpo(host, model, letterTokenizer(model.config.vocab_size), task, config));
+  const gate = new Gate(model.device, (host) =>
+    grpo(host, model, letterTokenizer(model.config.vocab_size), task, config),
+  );
   return {
     async run(n) {
       const result = await gate.run(n);
@@ -183,8 +191,9 @@ function letterTokenizer(size) {
   };
 }
 
-/** Largest resident memory of this process so far. */
-function peakBytes() {
+/** Largest memory so far: on the CPU that of this process, elsewhere that of its tensors there. */
+function peakBytes(device) {
+  if (device !== 'cpu') return peakMemory(device);
   try {
     return Number(readFileSync('/proc/self/status', 'utf8').match(/^VmHWM:\s+(\d+) kB/m)[1]) * 1024;
   } catch {
@@ -198,7 +207,7 @@ const WORKS = { training, generation, grpo: policyOptimisation };
  * bfloat16 that is accepted and changes nothing would be measured as if it were there: the first number of the work,
  * on a smaller batch, must not be that of float32. @throws Error when it is, or when bfloat16 is refused.
  */
-async function checkBfloat16(work, threads) {
+async function checkBfloat16(work, threads, device) {
   const inputs = makeInputs({
     ...workload.tiny,
     training: { ...workload.tiny.training, batch: 2, time: 32 },
@@ -206,9 +215,9 @@ async function checkBfloat16(work, threads) {
   });
   const first = [];
   for (const dtype of ['float32', 'bfloat16']) {
-    await useCompute({ threads, dtype });
+    useCompute({ threads, dtype, device });
     manualSeed(0);
-    const result = await WORKS[work](new CausalModel(parseConfig(workload.tiny.model)), inputs).run(1);
+    const result = await WORKS[work](new CausalModel(parseConfig(workload.tiny.model), device), inputs).run(1);
     first.push(result.first_loss ?? result.first_logprob);
   }
   if (first[0] === first[1]) {
@@ -224,17 +233,22 @@ async function main([work, ...args]) {
     return;
   }
   if (work === 'check-bfloat16') {
-    const [what, threads] = args;
-    const problem = await checkBfloat16(what, Number(threads)).then(
+    const [what, threads, device] = args;
+    const problem = await checkBfloat16(what, Number(threads), device).then(
       () => null,
       ({ message }) => message,
     );
     process.stdout.write(JSON.stringify({ problem }), () => process.exit(0)); // A trainer waits at its gate.
     return;
   }
-  const [dtype, folder, threads] = args;
-  await useCompute({ threads: Number(threads), dtype });
-  const model = loadModel(join(folder, 'model'));
+  if (work === 'limits') {
+    const [threads, device] = args;
+    process.stdout.write(JSON.stringify(measureLimits(workload, Number(threads), device)));
+    return;
+  }
+  const [dtype, folder, threads, device] = args;
+  useCompute({ threads: Number(threads), dtype, device });
+  const model = loadModel(join(folder, 'model'), device);
   const inputs = JSON.parse(readFileSync(join(folder, 'inputs.json'), 'utf8'));
   const contestant = WORKS[work](model, inputs);
   const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
@@ -249,7 +263,7 @@ async function main([work, ...args]) {
     const before = process.cpuUsage();
     const result = await contestant.run(JSON.parse(line).run);
     const { user, system } = process.cpuUsage(before);
-    say({ ...result, cpu_seconds: (user + system) / 1e6, peak_bytes: peakBytes() });
+    say({ ...result, cpu_seconds: (user + system) / 1e6, peak_bytes: peakBytes(device) });
   }
   process.exit(0); // A trainer waits at its gate.
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 
@@ -25,6 +26,16 @@ export function machineLine(threads) {
     `machine: ${model}, ${physicalCores()} cores, ${memory} GiB, ${os.type()} ${os.release()} ${os.arch()}; ` +
     `${threads} ${threads === 1 ? 'thread' : 'threads'} for everyone`
   );
+}
+
+/** Name, memory and driver of the GPU that is measured on; the driver's own tool knows them. */
+export function gpuLine() {
+  try {
+    const fields = ['--query-gpu=name,memory.total,driver_version', '--format=csv,noheader'];
+    return `GPU: ${execFileSync('nvidia-smi', fields, { encoding: 'utf8' }).trim().split('\n')[0]}`;
+  } catch {
+    return 'GPU: unknown (there is no nvidia-smi)';
+  }
 }
 
 /** Processor seconds spent by all programs since the machine started, over all its cores. */

@@ -1,7 +1,7 @@
 """A peer of the bench: transformers (training, generation) or TRL (grpo) on the same weights, inputs and sizes as ours.
 
 Started by bench.mjs, which talks with it in JSON lines over standard input and output (lib/contestant.mjs):
-    python peer.py WORK SETTING FOLDER THREADS      WORK: training, generation, grpo; SETTING: default, tuned, bf16
+    python peer.py WORK SETTING FOLDER THREADS DEVICE      WORK: training, generation, grpo; SETTING: default, tuned, bf16
 FOLDER holds the model's folder, model/, and inputs.json.
 """
 
@@ -20,7 +20,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", WANDB_DISABLED="
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-work, setting, folder, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+work, setting, folder, threads, device = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]
 with open(os.path.join(folder, "inputs.json")) as file:
     inputs = json.load(file)
 
@@ -35,7 +35,7 @@ model = transformers.AutoModelForCausalLM.from_pretrained(
     os.path.join(folder, "model"),
     config=transformers.AutoConfig.for_model(**config),
     dtype=torch.bfloat16 if setting == "bf16" and work == "generation" else torch.float32,
-)
+).to(device)
 
 
 def say(message):
@@ -43,7 +43,15 @@ def say(message):
     channel.flush()
 
 
+def finish():
+    """Waits until the device has done all it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
 def peak_bytes():
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated()
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
@@ -90,18 +98,19 @@ def serve(step):
         for _ in range(turn.left):
             began = time.perf_counter()
             found = step()
+            finish()
             turn.seconds.append(time.perf_counter() - began)
         turn.answer(**(found or {}))
 
 
 def training():
     model.train()
-    ids = torch.tensor(inputs["training"])
+    ids = torch.tensor(inputs["training"], device=device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=inputs["sizes"]["training"]["learning_rate"])
     first = []
 
     def step():
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=setting == "bf16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=setting == "bf16"):
             loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         optimizer.step()
@@ -116,7 +125,7 @@ def training():
 def generation():
     model.eval()
     sizes = inputs["sizes"]["generation"]
-    ids = torch.tensor(inputs["generation"])
+    ids = torch.tensor(inputs["generation"], device=device)
     mask = torch.ones_like(ids)
 
     def step():
@@ -171,6 +180,7 @@ def grpo():
             self.began = time.perf_counter()
 
         def on_step_end(self, *_, **__):
+            finish()
             now = time.perf_counter()
             self.turn.seconds.append(now - self.began)
             self.began = now
@@ -179,7 +189,7 @@ def grpo():
                 self.next_turn()
 
     arguments = GRPOConfig(
-        output_dir=os.path.join(folder, f"trl-{setting}"), use_cpu=True, bf16=setting == "bf16", gradient_checkpointing=False,
+        output_dir=os.path.join(folder, f"trl-{setting}"), use_cpu=device == "cpu", bf16=setting == "bf16", gradient_checkpointing=False,
         per_device_train_batch_size=sizes["prompts"] * sizes["group"], gradient_accumulation_steps=1,
         num_generations=sizes["group"], max_completion_length=sizes["new"], temperature=1.0, beta=0.0,
         learning_rate=sizes["learning_rate"], lr_scheduler_type="constant", max_steps=1_000_000,

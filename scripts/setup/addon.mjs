@@ -12,6 +12,7 @@ import {
 import { availableParallelism, freemem, tmpdir } from 'node:os';
 import path from 'node:path';
 import { compilerCommand, compilerIdentity, processorIdentity, requireCompiler } from './compiler.mjs';
+import { cudaHeaders } from './cuda-headers.mjs';
 import { explainSystemError, SetupFailure } from './failure.mjs';
 import { fileIdentity, hash, readJson, writeJson } from './files.mjs';
 import { cudaFailure, libraryName } from './libtorch.mjs';
@@ -44,10 +45,10 @@ const folders = (root) => {
 const addonFile = (root) => path.join(folders(root).build, 'dunwu_torch.node');
 const infoFile = (root) => path.join(folders(root).build, 'build-info.json');
 
-/** The .cpp files of native/ and native/kernels/. */
-export function nativeSources(root) {
+/** The .cpp files of native/ and native/kernels/, and those of native/cuda/ where there are CUDA's headers. */
+export function nativeSources(root, headers = null) {
   const { native } = folders(root);
-  return ['', 'kernels'].flatMap((sub) => {
+  return ['', 'kernels', ...(headers === null ? [] : ['cuda'])].flatMap((sub) => {
     const folder = path.join(native, sub);
     if (!existsSync(folder)) return [];
     return readdirSync(folder)
@@ -69,6 +70,7 @@ export function withHeaders(source, seen = new Set()) {
 }
 
 const isKernel = (source) => path.basename(path.dirname(source)) === 'kernels';
+const isCuda = (source) => path.basename(path.dirname(source)) === 'cuda';
 
 /** Kernels are compiled for the processor here; the rest waits for libtorch and gains nothing from it. */
 function processorFlags() {
@@ -108,11 +110,17 @@ function compileFlags(root, libtorch, kind, source) {
       path.join(root, 'node_modules/node-api-headers/include'),
       include,
       path.join(include, 'torch/csrc/api/include'),
+      ...(isCuda(source) ? [cudaHeaders(libtorch)] : []),
     ].map((folder) => `-I${folder}`),
   ];
 }
 
-function linkFlags(libtorch, kind) {
+/** The words of the command that compiles a source, up to the source. */
+export function compileCommand(root, libtorch, compiler, source) {
+  return [...compiler.command, ...compileFlags(root, libtorch, compiler.kind, source)];
+}
+
+export function linkFlags(libtorch, kind) {
   const lib = path.join(libtorch.root, 'lib');
   const names = ['torch', 'torch_cpu', 'c10', ...(libtorch.cuda ? ['torch_cuda', 'c10_cuda'] : [])];
   const present = names.filter((name) => existsSync(path.join(lib, libraryName(name))));
@@ -127,12 +135,18 @@ function linkFlags(libtorch, kind) {
   ];
 }
 
-const libtorchKey = (libtorch) => [libtorch.root, libtorch.version, libtorch.identity, libtorch.cuda];
+const libtorchKey = (libtorch) => [
+  libtorch.root,
+  libtorch.version,
+  libtorch.identity,
+  libtorch.cuda,
+  cudaHeaders(libtorch),
+];
 
 /** What the addon depends on, apart from the compiler. */
 function addonKey(root, libtorch) {
   const { native } = folders(root);
-  const sources = nativeSources(root);
+  const sources = nativeSources(root, cudaHeaders(libtorch));
   const files = [...new Set(sources.flatMap((source) => [...withHeaders(source)]))].sort();
   const kernels = sources.some(isKernel) ? processorIdentity() : '';
   const headers = readJson(path.join(root, 'node_modules/node-api-headers/package.json'))?.version ?? '';
@@ -156,9 +170,15 @@ export function jobs(files, cores = availableParallelism(), memory = freemem()) 
 /** Compiles what changed, links, and tries the result before it takes the old addon's place. */
 export async function buildAddon(root, libtorch, report) {
   const { objects } = folders(root);
-  const sources = nativeSources(root);
+  const sources = nativeSources(root, cudaHeaders(libtorch));
   if (sources.length === 0)
     throw new SetupFailure(`There are no sources in ${folders(root).native}: is the clone complete? (git status)`);
+  if (libtorch.cuda && cudaHeaders(libtorch) === null) {
+    report.warn(
+      "CUDA's headers were not found: decoding will launch its operators one by one, without CUDA graphs " +
+        '(docs/gpu.md: CUDA_HOME, or pip install nvidia-cuda-runtime nvidia-cuda-crt)',
+    );
+  }
   const scratch = mkdtempSync(path.join(tmpdir(), 'dunwu-setup-'));
   try {
     mkdirSync(objects, { recursive: true });
@@ -197,16 +217,22 @@ async function compileAll(root, libtorch, compiler, sources, objects, report) {
   const { native } = folders(root);
   const identity = compilerIdentity(compiler.command);
   const all = sources.map((source) => {
-    const flags = compileFlags(root, libtorch, compiler.kind, source);
+    const command = compileCommand(root, libtorch, compiler, source);
     const contents = [...withHeaders(source)].sort().map((file) => readFileSync(file));
-    const key = hash(identity, flags, libtorchKey(libtorch), isKernel(source) ? processorIdentity() : '', ...contents);
+    const key = hash(
+      identity,
+      command,
+      libtorchKey(libtorch),
+      isKernel(source) ? processorIdentity() : '',
+      ...contents,
+    );
     const name = path
       .relative(native, source)
       .replace(/\//g, '-')
       .replace(/\.cpp$/, '');
     return {
       source,
-      flags,
+      command,
       name: path.relative(native, source),
       object: path.join(objects, `${name}.${key.slice(0, 16)}.o`),
     };
@@ -229,8 +255,8 @@ async function compileAll(root, libtorch, compiler, sources, objects, report) {
     for (let job = queue.shift(); job !== undefined && failure === null; job = queue.shift()) {
       const started = performance.now();
       const temporary = `${job.object}.${process.pid}.tmp`;
-      const [program, ...first] = compiler.command;
-      const result = await run(program, [...first, ...job.flags, '-c', job.source, '-o', temporary], {
+      const [program, ...flags] = job.command;
+      const result = await run(program, [...flags, '-c', job.source, '-o', temporary], {
         limit: 20 * 60_000,
       });
       if (result.code !== 0) {

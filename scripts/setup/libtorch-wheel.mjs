@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { explainSystemError, SetupFailure } from './failure.mjs';
@@ -14,24 +14,15 @@ const CONNECT_LIMIT = 40_000;
 const STALL_LIMIT = 60_000;
 const UNPACKER = fileURLToPath(new URL('unpack_wheel.py', import.meta.url));
 
-/** Whether this machine has an NVIDIA GPU, as far as that can be seen without its libraries. */
-export function hasNvidiaGpu() {
-  return (
-    ['/dev/nvidia0', '/dev/nvidiactl', '/usr/lib/wsl/lib/libcuda.so.1'].some((file) => existsSync(file)) ||
-    which('nvidia-smi') !== null
-  );
-}
-
 /**
- * Where pip is sent, in order. On Linux the public index serves the CUDA build, several GB with its libraries: without
- * a GPU PyTorch's index of CPU builds comes first.
+ * Where pip is sent for the CPU build, in order. On Linux the public index serves the CUDA build: PyTorch's index of CPU builds comes
+ * first.
  */
-export function attempts(version, { platform = process.platform, gpu = hasNvidiaGpu(), noIndex = false } = {}) {
+export function attempts(version, { platform = process.platform, noIndex = false } = {}) {
   const own = { label: "pip's own configuration", index: [], only: false };
-  if (platform !== 'linux' || gpu || noIndex)
-    return [own].map((each) => ({ ...each, requirement: `torch==${version}` }));
   const cpu = { label: `PyTorch's CPU wheels (${CPU_INDEX})`, index: ['--index-url', CPU_INDEX], only: true };
-  return [cpu, own].map((each) => ({ ...each, requirement: `torch==${version}` }));
+  const all = platform !== 'linux' || noIndex ? [own] : [cpu, own];
+  return all.map((each) => ({ ...each, requirement: `torch==${version}` }));
 }
 
 /** pip's settings of this machine: certificates and proxies stay in force when an index is asked alone. */
@@ -58,8 +49,11 @@ function onlyThisIndex(settings) {
 const sizeOf = (folder) =>
   listFiles(folder).reduce((sum, file) => sum + Number(fileIdentity(file)?.split('-')[0] ?? 0), 0);
 
-/** One call of `pip download`; stopped when nothing arrives. Resolves with pip's result and the wheel's path or null. */
-async function download(attempt, folder, environment, report, pythonVersion = null) {
+/** Options that let pip take wheels for another Python than the one that it runs in; libtorch itself does not depend on it. */
+export const FOREIGN = ['--python-version', '3.12'];
+
+/** One call of pip that works within a folder; stopped when nothing arrives there. */
+export async function runPip(words, folder, environment, report) {
   const temporary = path.join(folder, 'pip');
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
@@ -81,29 +75,24 @@ async function download(attempt, folder, environment, report, pythonVersion = nu
     if (bytes > 0 && now - lastByte > STALL_LIMIT) return `nothing arrived for ${seconds(STALL_LIMIT)}`;
     return null;
   };
-  const foreign = pythonVersion === null ? [] : ['--python-version', pythonVersion];
-  const result = await run(
-    'python3',
-    [
-      '-m',
-      'pip',
-      '--timeout',
-      '10',
-      '--retries',
-      '0',
-      '--disable-pip-version-check',
-      'download',
-      '--no-deps',
-      '--only-binary=:all:',
-    ].concat(foreign, ['--progress-bar', 'off', '--dest', folder], attempt.index, attempt.requirement),
-    { cwd: '/', env: { ...environment, TMPDIR: temporary, PIP_RETRIES: '0', PIP_DEFAULT_TIMEOUT: '10' }, stalled },
-  );
+  const common = ['-m', 'pip', '--timeout', '10', '--retries', '0', '--disable-pip-version-check'];
+  return run('python3', [...common, ...words], {
+    cwd: '/',
+    env: { ...environment, TMPDIR: temporary, PIP_RETRIES: '0', PIP_DEFAULT_TIMEOUT: '10' },
+    stalled,
+  });
+}
+
+/** Resolves with pip's result and the wheel's path or null. */
+async function download(attempt, folder, environment, report, foreign = []) {
+  const fixed = ['download', '--no-deps', '--only-binary=:all:', ...foreign, '--progress-bar', 'off', '--dest', folder];
+  const result = await runPip([...fixed, ...attempt.index, attempt.requirement], folder, environment, report);
   const wheel = result.code === 0 ? readdirSync(folder).find((name) => /^torch-.*\.whl$/.test(name)) : undefined;
   return { result, wheel: wheel === undefined ? null : path.join(folder, wheel) };
 }
 
 /** The line of pip's output that says most. */
-function reason({ result }) {
+export function reason(result) {
   if (result.stopped !== null) return result.stopped;
   const lines = result.output.trim().split('\n');
   const network = lines.find((line) =>
@@ -125,16 +114,24 @@ function origin(output) {
  * @returns {Promise<string>} the folder
  */
 export async function fetchWheel(root, version, report) {
+  // The wheel is 190 MB, unpacked 530 MB.
+  return inStore(root, 1.5e9, async (work, pythonHasWheel) => {
+    const wheel = await fetchFirst(version, pythonHasWheel, work, report);
+    return unpack(wheel, work, report);
+  });
+}
+
+/** Does what fetches libtorch: within .torch, in a folder of its own that is gone afterwards. */
+export async function inStore(root, space, fetch) {
   const pythonHasWheel = await requirePip();
   const store = path.join(root, '.torch');
   mkdirSync(store, { recursive: true });
   removeLeftovers(store);
-  requireSpace(store);
+  requireSpace(store, space);
   const work = path.join(store, `unfinished-${process.pid}`);
   mkdirSync(work);
   try {
-    const wheel = await fetchFirst(version, pythonHasWheel, work, report);
-    return await unpack(wheel, store, work, report);
+    return await fetch(work, pythonHasWheel);
   } catch (error) {
     throw explainSystemError(error, 'fetching libtorch');
   } finally {
@@ -150,9 +147,9 @@ async function fetchFirst(version, pythonHasWheel, work, report) {
     const environment = attempt.only ? onlyThisIndex(settings) : process.env;
     const started = performance.now();
     let answer = await download(attempt, work, environment, report);
-    // libtorch itself does not depend on Python: when this one is too new or too old for torch, another one's wheel serves.
+    // When this Python is too new or too old for torch, another one's wheel serves.
     if (answer.wheel === null && !pythonHasWheel && answer.result.stopped === null) {
-      answer = await download(attempt, work, environment, report, '3.12');
+      answer = await download(attempt, work, environment, report, FOREIGN);
     }
     const spent = seconds(performance.now() - started);
     if (answer.wheel !== null) {
@@ -161,7 +158,7 @@ async function fetchFirst(version, pythonHasWheel, work, report) {
     }
     if (/No space left/i.test(answer.result.output))
       throw Object.assign(new Error('disk full'), { code: 'ENOSPC', path: work });
-    const line = `${attempt.label}: no wheel after ${spent}: ${reason(answer)}`;
+    const line = `${attempt.label}: no wheel after ${spent}: ${reason(answer.result)}`;
     report.step(`libtorch: ${line}`);
     tried.push(line);
   }
@@ -207,8 +204,7 @@ function removeLeftovers(store) {
   }
 }
 
-function requireSpace(store) {
-  const needed = 1.5e9; // the CPU wheel is 190 MB, unpacked 530 MB
+function requireSpace(store, needed) {
   const { bavail, bsize } = statfsSync(store);
   const free = bavail * bsize;
   if (free < needed) {
@@ -221,7 +217,16 @@ function requireSpace(store) {
   }
 }
 
-async function unpack(wheel, store, work, report) {
+/** Gives what was made in the working folder its name in the store. @returns the folder of torch */
+export function moveToStore(work, made) {
+  const version = readVersion(path.join(made, 'torch')) ?? 'unknown';
+  const final = path.join(path.dirname(work), `torch-${version}`);
+  rmSync(final, { recursive: true, force: true });
+  renameSync(made, final);
+  return path.join(final, 'torch');
+}
+
+async function unpack(wheel, work, report) {
   const target = path.join(work, 'unpacked');
   const started = performance.now();
   const result = await run('python3', [UNPACKER, wheel, target], { limit: 10 * 60_000 });
@@ -232,17 +237,14 @@ async function unpack(wheel, store, work, report) {
       detail: result.stderr,
     });
   }
-  const version = readVersion(path.join(target, 'torch')) ?? 'unknown';
   const requirements = readJson(path.join(target, 'requirements.json')) ?? [];
   writeJson(
     path.join(target, 'nvidia-requirements.json'),
     requirements.filter((line) => /^(nvidia|cuda)-/.test(line)),
   );
-  const final = path.join(store, `torch-${version}`);
-  rmSync(final, { recursive: true, force: true });
-  renameSync(target, final);
+  const final = moveToStore(work, target);
   report.step(
     `libtorch: unpacked lib and include to ${path.relative(process.cwd(), final) || final} in ${seconds(performance.now() - started)}`,
   );
-  return path.join(final, 'torch');
+  return final;
 }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { SetupFailure } from './failure.mjs';
 import { hashFiles, readJson, writeJson } from './files.mjs';
+import { installWithCuda, wantsCuda } from './libtorch-cuda.mjs';
 import { readVersion } from './libtorch-version.mjs';
 import { fetchWheel } from './libtorch-wheel.mjs';
 import { run, which } from './run.mjs';
@@ -75,7 +76,7 @@ function identityOf(root) {
 
 /** What decides where to look; while it stays the same, the last answer holds and Python need not be asked again. */
 function surroundings(environment = process.env) {
-  const { DUNWU_TORCH, VIRTUAL_ENV, CONDA_PREFIX, PYENV_VERSION, PYTHONPATH } = environment;
+  const { DUNWU_TORCH, DUNWU_CUDA, VIRTUAL_ENV, CONDA_PREFIX, PYENV_VERSION, PYTHONPATH } = environment;
   return JSON.stringify([
     DUNWU_TORCH ?? '',
     which('python3') ?? '',
@@ -83,6 +84,7 @@ function surroundings(environment = process.env) {
     CONDA_PREFIX ?? '',
     PYENV_VERSION ?? '',
     PYTHONPATH ?? '',
+    ...(DUNWU_CUDA === undefined ? [] : [DUNWU_CUDA]),
   ]);
 }
 
@@ -107,20 +109,20 @@ async function pythonTorch() {
   return result.code === 0 && folder !== '' ? folder : null;
 }
 
-/** A wheel that an earlier set-up unpacked, or null. */
-function unpackedWheel(root) {
+/** A wheel that an earlier set-up unpacked, with CUDA or without, or null. */
+function unpackedWheel(root, cuda) {
   const store = path.join(root, '.torch');
   if (!existsSync(store)) return null;
   const found = readdirSync(store)
     .filter((name) => name.startsWith('torch-'))
     .map((name) => inspect(path.join(store, name, 'torch'), 'wheel').libtorch)
-    .filter((libtorch) => libtorch !== undefined);
+    .filter((libtorch) => libtorch !== undefined && libtorch.cuda === cuda);
   return found.find((libtorch) => libtorch.version.startsWith(WHEEL_VERSION)) ?? found[0] ?? null;
 }
 
 /**
- * Finds libtorch: DUNWU_TORCH, then the torch that python3 can import, then a wheel in the project's .torch folder,
- * which is fetched when it is not there yet.
+ * Finds libtorch: DUNWU_TORCH, then the torch that python3 can import, then one in the project's .torch folder, which is fetched
+ * when it is not there yet: with CUDA where there is a GPU, for the CPU otherwise, or when that cannot be had.
  * @returns {Promise<Libtorch>}
  */
 export async function findLibtorch(root, report) {
@@ -149,7 +151,11 @@ async function search(root, report) {
     if (libtorch) return libtorch;
     report.warn(`the torch that python3 imports is passed over. ${problem}.`);
   }
-  const kept = unpackedWheel(root);
+  if (wantsCuda()) {
+    const installed = unpackedWheel(root, true) ?? (await withCuda(root, report));
+    if (installed !== null) return installed;
+  }
+  const kept = unpackedWheel(root, false);
   if (kept !== null) return kept;
   const unpacked = await fetchWheel(root, WHEEL_VERSION, report);
   const { libtorch, problem } = inspect(unpacked, 'wheel');
@@ -157,6 +163,21 @@ async function search(root, report) {
   throw new SetupFailure(`The wheel that pip fetched cannot be used. ${problem}.`, {
     hints: ['Remove the folder .torch and run it again.'],
   });
+}
+
+/** The CUDA build, installed now; or null, after a line that says why not. */
+async function withCuda(root, report) {
+  const installed = await installWithCuda(root, WHEEL_VERSION, report).catch((error) => {
+    if (error instanceof SetupFailure) return { problem: error.message };
+    throw error;
+  });
+  const { libtorch, problem } = installed.folder === undefined ? installed : inspect(installed.folder, 'wheel');
+  if (libtorch?.cuda === true) return libtorch;
+  report.warn(
+    `the GPU will not be used: ${problem ?? `the torch ${libtorch.version} that pip gives is no CUDA build`}. To use it, install ` +
+      'torch with CUDA in a virtual environment, stay in that, and run npm run setup -- --force (docs/gpu.md)',
+  );
+  return null;
 }
 
 /** A CUDA wheel loads only with NVIDIA's libraries beside it: say so now, not after a minute of compiling. */

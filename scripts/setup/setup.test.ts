@@ -3,11 +3,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { jobs, nativeSources, withHeaders } from './addon.mjs';
+import { compileCommand, jobs, linkFlags, nativeSources, withHeaders } from './addon.mjs';
 import { compilerCommand } from './compiler.mjs';
+import { cudaHeaders } from './cuda-headers.mjs';
 import { explainSystemError, family, installLines, SetupFailure } from './failure.mjs';
 import { hash, hashFiles, listFiles } from './files.mjs';
 import { inspect, libraryName, supported } from './libtorch.mjs';
+import { installWords, wantsCuda } from './libtorch-cuda.mjs';
 import { readVersion } from './libtorch-version.mjs';
 import { attempts } from './libtorch-wheel.mjs';
 import { takeLock } from './lock.mjs';
@@ -101,12 +103,86 @@ describe('libtorch', () => {
     expect(inspect(root, 'DUNWU_TORCH').problem).toContain('libtorch 2.5.1 is not supported; 2.11 to 2.14 are');
   });
 
-  it("asks PyTorch's CPU index first on Linux without a GPU, else pip's own configuration", () => {
+  it("asks PyTorch's CPU index first on Linux, else pip's own configuration", () => {
     const indexes = (options: object) => attempts('2.13.0', options).map(({ index }) => index.at(-1) ?? 'own');
-    expect(indexes({ platform: 'linux', gpu: false })).toEqual(['https://download.pytorch.org/whl/cpu', 'own']);
-    expect(indexes({ platform: 'linux', gpu: true })).toEqual(['own']);
-    expect(indexes({ platform: 'darwin', gpu: false })).toEqual(['own']);
-    expect(indexes({ platform: 'linux', gpu: false, noIndex: true })).toEqual(['own']);
+    expect(indexes({ platform: 'linux' })).toEqual(['https://download.pytorch.org/whl/cpu', 'own']);
+    expect(indexes({ platform: 'darwin' })).toEqual(['own']);
+    expect(indexes({ platform: 'linux', noIndex: true })).toEqual(['own']);
+  });
+});
+
+describe('a CUDA libtorch', () => {
+  const headers = (place: string, version: number) => ({
+    [`${place}/include/cuda_runtime_api.h`]: `#define CUDART_VERSION  ${version}\n`,
+    [`${place}/include/crt/host_defines.h`]: '',
+  });
+  const libtorch = (version = '2.13.0+cu130') => ({
+    root: path.join(folder, 'site/torch'),
+    version,
+    cuda: true,
+    source: 'python3' as const,
+    identity: '',
+  });
+  const found = (version?: string, environment = {}) => {
+    const place = cudaHeaders(libtorch(version), environment, path.join(folder, 'toolkit'));
+    return place === null ? null : path.relative(folder, place);
+  };
+
+  it("takes CUDA's headers beside it, then those of a toolkit, of its own major version", () => {
+    put({ 'site/torch/lib/x': '' });
+    expect(found()).toBeNull();
+    put(headers('toolkit', 12080));
+    expect(found()).toBeNull();
+    expect(found('2.12.0+cu126')).toBe('toolkit/include');
+    put(headers('home', 13010));
+    expect(found('2.13.0+cu130', { CUDA_HOME: path.join(folder, 'home') })).toBe('home/include');
+    put({ 'site/nvidia/cu13/include/cuda_runtime_api.h': '#define CUDART_VERSION  13000\n' });
+    expect(found()).toBeNull(); // without crt/ it is not the whole
+    put(headers('site/nvidia/cu13', 13000));
+    expect(found('2.13.0+cu130', { CUDA_HOME: path.join(folder, 'home') })).toBe('site/nvidia/cu13/include');
+    expect(cudaHeaders({ ...libtorch(), cuda: false }, {}, path.join(folder, 'toolkit'))).toBeNull();
+  });
+
+  it('is wanted where there is a GPU, unless DUNWU_CUDA says otherwise', () => {
+    const wanted = (platform: string, gpu: boolean, DUNWU_CUDA?: string) =>
+      wantsCuda({
+        platform: platform as NodeJS.Platform,
+        gpu,
+        environment: DUNWU_CUDA === undefined ? {} : { DUNWU_CUDA },
+      });
+    expect(wanted('linux', true)).toBe(true);
+    expect(wanted('linux', false)).toBe(false);
+    expect(wanted('darwin', true)).toBe(false);
+    expect(wanted('linux', true, '0')).toBe(false);
+    expect(wanted('linux', false, '1')).toBe(true);
+  });
+
+  it('is what pip installs with all that it needs, into one folder', () => {
+    const words = installWords('2.13.0', '/store/x');
+    expect(words[0]).toBe('install');
+    expect(words.at(-1)).toBe('torch==2.13.0');
+    expect(words).not.toContain('--no-deps');
+    expect(words[words.indexOf('--target') + 1]).toBe('/store/x');
+  });
+
+  it('compiles native/cuda with them, and links the CUDA libraries that are there', () => {
+    put({ 'packages/torch/native/a.cpp': '', 'packages/torch/native/cuda/graph.cpp': '' });
+    const names = (headers: string | null) => nativeSources(folder, headers).map((file: string) => path.basename(file));
+    expect(names(null)).toEqual(['a.cpp']);
+    expect(names('/include')).toEqual(['a.cpp', 'graph.cpp']);
+    put(headers('site/nvidia/cu13', 13000));
+    const compiler = { command: ['g++'], kind: 'gcc' as const, version: '' };
+    const flag = `-I${path.join(folder, 'site/nvidia/cu13/include')}`;
+    const flags = (name: string) =>
+      compileCommand(folder, libtorch(), compiler, path.join(folder, 'packages/torch/native', name));
+    expect(flags('cuda/graph.cpp')).toContain(flag);
+    expect(flags('a.cpp')).not.toContain(flag);
+    for (const name of ['torch', 'torch_cpu', 'torch_cuda', 'c10', 'c10_cuda'])
+      put({ [`site/torch/lib/${libraryName(name)}`]: '' });
+    const linked = (cuda: boolean) =>
+      linkFlags({ ...libtorch(), cuda }, 'gcc').filter((one: string) => /^-l/.test(one));
+    expect(linked(true)).toEqual(['-ltorch', '-ltorch_cpu', '-lc10', '-ltorch_cuda', '-lc10_cuda']);
+    expect(linked(false)).toEqual(['-ltorch', '-ltorch_cpu', '-lc10']);
   });
 });
 

@@ -5,6 +5,8 @@ export { type Device, type DType, isFloating, itemSize } from './dtype.js';
 export { shareMemory, type TensorOptions, tensor } from './factory.js';
 export * from './fused.js';
 export * from './generated/functions.js';
+export { Graph, hasGraphs } from './graph.js';
+export { copyToDevice, copyToHost } from './host-copy.js';
 export { addonPath, type NumericArray, type RuntimeInfo, type Schema, type SchemaArgument } from './native.js';
 export { type Operator, type OperatorResult, op, schemas } from './operator.js';
 export { AdamW, type AdamWOptions } from './optim/adamw.js';

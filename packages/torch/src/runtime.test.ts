@@ -6,6 +6,7 @@ import {
   getThreads,
   keepFreedMemory,
   op,
+  peakMemory,
   randn,
   runtimeInfo,
   setDeterministic,
@@ -14,6 +15,7 @@ import {
   synchronize,
   type Tensor,
   tensor,
+  zeros,
 } from './index.js';
 
 const threads = getThreads();
@@ -82,4 +84,11 @@ it('keeps freed memory where the C library can', () => {
     undefined;
   expect(keepFreedMemory(true)).toBe(glibc);
   expect(keepFreedMemory(false)).toBe(false);
+});
+
+it('the most memory that tensors had on a device', () => {
+  expect(() => peakMemory('cpu')).toThrow('getDeviceAllocator is not supported for CPU');
+  if (runtimeInfo().cudaDevices === 0) return;
+  using large = zeros([1 << 20], { device: 'cuda' });
+  expect(peakMemory('cuda')).toBeGreaterThanOrEqual(4 * large.numel);
 });

@@ -1,5 +1,6 @@
 import type { Device } from './dtype.js';
 import { native, type RuntimeInfo } from './native.js';
+import { op } from './operator.js';
 
 /** 'highest' is the plain library; 'medium' lets libtorch choose its fast path (oneDNN) at float32 accuracy on CPUs without AMX. */
 export type MatmulPrecision = 'highest' | 'high' | 'medium';
@@ -38,6 +39,11 @@ export function runtimeInfo(): RuntimeInfo {
 /** Waits until the device has done all it was given; nothing to wait for on the CPU. */
 export function synchronize(device: Device): void {
   native.synchronize(device);
+}
+
+/** The most bytes that tensors have had on a device at one time. @throws Error for the CPU, whose allocator does not count */
+export function peakMemory(device: Device): number {
+  return op('dunwu::peak_memory')(device) as number;
 }
 
 /**

@@ -13,7 +13,7 @@ export interface Generator {
 /**
  * The engine that --speculative asks for, or the plain one.
  * @param folder of the model, for the error
- * @throws UsageError when the model has nothing to draft with
+ * @throws UsageError when the model has nothing to draft with, or is not on the CPU
  */
 export async function createGenerator(model: CausalModel, folder: string, speculative: boolean): Promise<Generator> {
   if (!speculative) {
@@ -25,6 +25,11 @@ export async function createGenerator(model: CausalModel, folder: string, specul
     throw new UsageError(
       `${folder}: --speculative needs a module of multi-token prediction, and this model has none ` +
         '(num_nextn_predict_layers in config.json, and its layer in the weights); leave --speculative out',
+    );
+  }
+  if (model.device !== 'cpu') {
+    throw new UsageError(
+      `${folder}: --speculative works on the CPU alone, and the model is on ${model.device}: add --device cpu`,
     );
   }
   const { SpeculativeEngine } = await import('../rollout/speculative.js');

@@ -37,13 +37,13 @@ export class Decoder {
   readonly dtype: DecoderType;
 
   /** @param dtype default as the model computes */
-  constructor(model: CausalModel, dtype: DecoderType = ownType(model)) {
+  constructor(model: CausalModel, dtype: DecoderType = decoderType(model)) {
     this.#model = model;
     this.dtype = dtype;
-    const names: string[] = [];
-    const tensors: Tensor[] = [];
     this.#number = scope(() =>
       noGrad(() => {
+        const names: string[] = [];
+        const tensors: Tensor[] = [];
         for (const [name, given] of Object.entries(model.decoderParts())) {
           if (given === null) continue;
           const [called, part] = scope(() => readyPart(name, given, dtype));
@@ -148,6 +148,7 @@ function decoderSettings(config: ModelConfig): Record<string, number> {
   };
 }
 
-function ownType(model: CausalModel): DecoderType {
+/** What a model's weights are read as where nothing else is asked for: as it computes. */
+export function decoderType(model: CausalModel): DecoderType {
   return model.headWeight.dtype === 'bfloat16' ? 'bfloat16' : computeType();
 }

@@ -38,28 +38,32 @@ export class Router {
 
   /** @param x [tokens, hidden] */
   forward(x: Tensor): RouterOutput {
-    const { topk_group, num_experts_per_tok, norm_topk_prob, routed_scaling_factor, topk_method } = this.#config;
-    const n_group = topk_method === 'greedy' ? 1 : this.#config.n_group;
     // In float32 whatever the network computes in: a rounded score can choose another expert.
-    const logits = x.to('float32').linear(this.weight.to('float32'));
-    const scores = this.bias === null ? logits.softmax(-1) : logits.sigmoid();
-    const indices = noGrad(() => {
-      let choice = this.bias === null ? scores.detach() : scores.detach().add(this.bias);
-      if (n_group > 1) {
-        const [tokens, experts] = choice.shape as [number, number];
-        const groups = choice.view([tokens, n_group, experts / n_group]);
-        const groupScores = groups.topk(this.bias === null ? 1 : 2, -1, true, false)[0].sum(-1);
-        const best = groupScores.topk(topk_group, -1, true, false)[1];
-        const open = groupScores.mul(0).scatterValue(1, best, 1).ne(0);
-        const closed = open.logicalNot().unsqueeze(-1).expand(groups.shape).reshape([tokens, experts]);
-        choice = choice.maskedFill(closed, Number.NEGATIVE_INFINITY);
-      }
-      return choice.topk(num_experts_per_tok, -1, true, false)[1];
-    });
-    let weights = scores.gather(1, indices);
-    if (norm_topk_prob) weights = weights.div(weights.sum(-1, true).add(1e-20));
-    return { logits, indices, weights: weights.mul(routed_scaling_factor), scores };
+    return route(x.to('float32').linear(this.weight.to('float32')), this.bias, this.#config);
   }
+}
+
+/** What the gate makes of its logits, float32 [tokens, experts]. @param bias for the choice only; null: V2's softmax */
+export function route(logits: Tensor, bias: Tensor | null, config: DeepseekConfig): RouterOutput {
+  const { topk_group, num_experts_per_tok, norm_topk_prob, routed_scaling_factor, topk_method } = config;
+  const n_group = topk_method === 'greedy' ? 1 : config.n_group;
+  const scores = bias === null ? logits.softmax(-1) : logits.sigmoid();
+  const indices = noGrad(() => {
+    let choice = bias === null ? scores.detach() : scores.detach().add(bias);
+    if (n_group > 1) {
+      const [tokens, experts] = choice.shape as [number, number];
+      const groups = choice.view([tokens, n_group, experts / n_group]);
+      const groupScores = groups.topk(bias === null ? 1 : 2, -1, true, false)[0].sum(-1);
+      const best = groupScores.topk(topk_group, -1, true, false)[1];
+      const closed = groupScores.mul(0).scatterValue(1, best, 1).eq(0);
+      const shut = closed.unsqueeze(-1).expand(groups.shape).reshape([tokens, experts]);
+      choice = choice.maskedFill(shut, Number.NEGATIVE_INFINITY);
+    }
+    return choice.topk(num_experts_per_tok, -1, true, false)[1];
+  });
+  let weights = scores.gather(1, indices);
+  if (norm_topk_prob) weights = weights.div(weights.sum(-1, true).add(1e-20));
+  return { logits, indices, weights: weights.mul(routed_scaling_factor), scores };
 }
 
 /** Shared experts that every token goes through, and routed experts of which each token takes top_k. */

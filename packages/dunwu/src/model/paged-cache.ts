@@ -1,4 +1,4 @@
-import { itemSize, keep, noGrad, op, scope, type Tensor, tensor, zeros } from '@dunwu/torch';
+import { copyToDevice, type Device, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
 import { isDeepseek, type ModelConfig } from './config.js';
 
 /** Tokens of a page (kPageTokens in native/kernels/paged_attention.h). */
@@ -31,17 +31,19 @@ export class PagedCache {
   readonly maxPages: number;
   readonly #width: number;
   readonly #dtype: CacheType;
+  readonly #device: Device;
   #layers: Tensor[];
   #pages: number;
   /** How many sequences use each page. */
   readonly #users: number[] = [];
   readonly #free: number[] = [];
 
-  /** @param dtype that of the decoder */
-  constructor(config: ModelConfig, maxPages: number, dtype: CacheType = 'float32') {
+  /** @param dtype that of the decoder, as is `device` */
+  constructor(config: ModelConfig, maxPages: number, dtype: CacheType = 'float32', device: Device = 'cpu') {
     this.maxPages = maxPages;
     this.#width = entryWidth(config);
     this.#dtype = dtype;
+    this.#device = device;
     this.#pages = Math.min(maxPages, FIRST_PAGES);
     this.#layers = Array.from({ length: config.num_hidden_layers }, () => this.#room(this.#pages));
     this.#grown(0);
@@ -49,7 +51,7 @@ export class PagedCache {
 
   #room(pages: number): Tensor {
     // Zeros: what pads an entry is read, and must not be NaN.
-    return scope(() => keep(zeros([pages, PAGE_TOKENS, this.#width], { dtype: this.#dtype })));
+    return scope(() => keep(zeros([pages, PAGE_TOKENS, this.#width], { dtype: this.#dtype, device: this.#device })));
   }
 
   #grown(from: number): void {
@@ -122,8 +124,8 @@ export class PagedCache {
     if (from.length === 0) return;
     scope(() =>
       noGrad(() => {
-        const source = tensor(BigInt64Array.from(from, BigInt));
-        const target = tensor(BigInt64Array.from(to, BigInt));
+        const source = copyToDevice(BigInt64Array.from(from, BigInt), this.#device);
+        const target = copyToDevice(BigInt64Array.from(to, BigInt), this.#device);
         for (const layer of this.#layers) indexCopy(layer, 0, target, layer.indexSelect(0, source));
       }),
     );

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { CausalModel } from './causal-model.js';
 import { parseConfig } from './config.js';
-import { modelMemory, modelSize } from './size.js';
-import { tinyDense, tinyModel } from './testing/tiny.js';
+import { decodeBytes, modelMemory, modelSize } from './size.js';
+import { tinyConfig, tinyDense, tinyModel } from './testing/tiny.js';
 
 const MODELS: [name: string, make: () => CausalModel][] = [
   ['deepseek_v3', () => tinyModel(1)],
@@ -81,4 +81,26 @@ test('Qwen2.5-0.5B: 494 M parameters, by hand what it needs', () => {
     reference: 4 * 494_032_768,
     cachePerToken: 4 * 24 * 2 * 2 * 64,
   });
+});
+
+test('bytes that a step of decoding reads, by hand', () => {
+  const dense = parseConfig({
+    model_type: 'llama',
+    vocab_size: 24,
+    hidden_size: 16,
+    intermediate_size: 24,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: 64,
+  });
+  // A layer: 16 · 32 of queries, keys and values, 16 · 16 of the output, 3 · 16 · 24, two norms; then a norm and the head.
+  const weights = 2 * (512 + 256 + 1152 + 32) + 16 + 24 * 16;
+  // The cache: 2 layers of 2 keys and 2 values of 4 numbers.
+  expect(decodeBytes(dense, { rows: 3, context: 10, bytes: 2 })).toBe(2 * (weights + 3 * 10 * 2 * 4 * 4));
+  // Two layers with 8 experts of 3 · 16 · 12, of which a row takes two: five rows can take all.
+  const mixture = (rows: number): number => decodeBytes(tinyConfig(), { rows, context: 0, bytes: 4 });
+  expect(mixture(3) - mixture(1)).toBe(4 * 2 * (6 - 2) * 576);
+  expect(mixture(5) - mixture(3)).toBe(4 * 2 * (8 - 6) * 576);
+  expect(mixture(9)).toBe(mixture(5));
 });

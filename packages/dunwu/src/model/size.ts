@@ -83,6 +83,28 @@ function predictionSize(config: ModelConfig): PredictionSize | null {
   };
 }
 
+/** A step of decoding. */
+export interface DecodeShape {
+  /** Sequences side by side. */
+  readonly rows: number;
+  /** Tokens of each that are looked at. */
+  readonly context: number;
+  /** Of a number, in weights and cache. */
+  readonly bytes: number;
+}
+
+/**
+ * Bytes that a step of decoding reads at least: every matrix that a row is multiplied with, once for all rows, and the cache of
+ * every row. Rows that choose apart read as many experts as they can.
+ */
+export function decodeBytes(config: ModelConfig, { rows, context, bytes }: DecodeShape): number {
+  const { parts, cache } = modelSize(config);
+  const weights = parts.map(({ part, total, active }) =>
+    part === 'experts' ? Math.min(total, rows * active) : active,
+  );
+  return bytes * (sum(weights) + rows * context * cache);
+}
+
 /** Numbers in matrices that a token is multiplied with in all modules of multi-token prediction, without the head. */
 export function predictionProducts(config: ModelConfig): number {
   return sum(predictionParts(config).map(({ matrices, met = matrices }) => met));

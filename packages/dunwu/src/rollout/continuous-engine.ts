@@ -1,22 +1,15 @@
-import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
-import { Decoder, type DecoderType } from '../model/decoder.js';
-import { PAGE_TOKENS, PagedCache, pagesFor } from '../model/paged-cache.js';
+import type { DecoderStep, DecoderType } from '../model/decoder.js';
+import { PAGE_TOKENS, type PagedCache, pagesFor } from '../model/paged-cache.js';
 import { stopWatch } from '../text/stop-strings.js';
 import type { Tokenizer } from '../text/tokenizer.js';
-import { drawTokens, SequenceRandom } from './sampling.js';
+import { FusedStepper } from './fused-stepper.js';
+import { SequenceRandom } from './sampling.js';
 import type { Sampling } from './sampling-config.js';
+import type { Draw, DrawnToken, Stepper } from './stepper.js';
+import { TensorStepper } from './tensor-stepper.js';
 
-/** A token as it is drawn. */
-export interface DrawnToken {
-  readonly token: number;
-  /** Under the tempered distribution before top_k and top_p cut it (sampleTokens). */
-  readonly logprob: number;
-  /** Under the model's own distribution, whatever the temperature: comparable with `top`. */
-  readonly own: number;
-  /** The likeliest tokens of the model's own distribution with their log-probabilities, best first, where asked for. */
-  readonly top: readonly (readonly [token: number, logprob: number])[];
-}
+export type { DrawnToken } from './stepper.js';
 
 export interface GenerationRequest {
   readonly tokens: readonly number[];
@@ -94,6 +87,7 @@ interface Job {
 
 /** A token to compute: the last one of a row, or one of a prompt that is read. */
 interface Column {
+  /** −1 − i: the token of draw i of the step that is not read yet. */
   readonly token: number;
   readonly length: number;
   readonly pages: readonly number[];
@@ -101,10 +95,13 @@ interface Column {
   readonly draws: readonly Row[];
 }
 
-const NONE: DrawnToken['top'] = [];
+/** A step that has begun. */
+interface Flight {
+  /** Whose tokens it draws, in the order of its draws. */
+  readonly rows: readonly Row[];
+  readonly read: () => DrawnToken[];
+}
 
-/** Tokens computed at one time, where there are fewer rows than that: prompts are read in pieces of what the rows leave. */
-const STEP_COLUMNS = 256;
 /** Prompts go on being read when there are more rows than that, if slowly. */
 const LEAST_READ = 32;
 
@@ -116,7 +113,10 @@ const LEAST_READ = 32;
  * requests arrive.
  *
  * A prompt is computed once for all its samples, and its whole pages are kept once. A request's tokens depend on its seed and key,
- * not on its company: {@link Decoder} gives the same bits in any.
+ * not on its company: on the CPU, {@link Decoder} gives the same bits in any.
+ *
+ * On a device a step begins before the one before is read: rows that turn out to have ended then are computed once more for
+ * nothing, and the device never waits for this program.
  */
 export class ContinuousEngine {
   readonly #model: CausalModel;
@@ -127,7 +127,9 @@ export class ContinuousEngine {
   #reading: Job[] = [];
   #active: Row[] = [];
   #reserved = 0;
-  #decoder: Decoder | null = null;
+  #stepper: Stepper | null = null;
+  /** Begun and not read, between two steps: where a step can begin ahead. */
+  #flight: Flight | null = null;
   #cache: PagedCache | null = null;
   #running = false;
   #disposed = false;
@@ -171,8 +173,8 @@ export class ContinuousEngine {
   dispose(): void {
     this.#disposed = true;
     this.#abandon(new Error('the engine is closed'));
-    this.#decoder?.dispose();
-    this.#decoder = null;
+    this.#stepper?.dispose();
+    this.#stepper = null;
   }
 
   /**
@@ -208,11 +210,15 @@ export class ContinuousEngine {
     try {
       // Requests that come together begin together.
       await new Promise((resolve) => setImmediate(resolve));
-      while (this.#waiting.length > 0 || this.#reading.length > 0 || this.#active.length > 0) {
+      while (this.load.waiting > 0 || this.load.active > 0 || this.#flight !== null) {
         this.#dropCancelled();
         this.#admit();
-        if (this.load.active === 0) continue; // all of them were cancelled
-        this.#step();
+        if (this.load.active === 0 && this.#flight === null) continue; // all of them were cancelled
+        const begun = this.#begin();
+        const { ahead } = this.#ready();
+        const due = ahead ? this.#flight : begun;
+        this.#flight = ahead ? begun : null;
+        if (due !== null) this.#accept(due);
         this.#leave();
         this.#options.onStep?.(this.load);
         await new Promise((resolve) => setImmediate(resolve));
@@ -231,6 +237,7 @@ export class ContinuousEngine {
     this.#reading = [];
     this.#active = [];
     this.#reserved = 0;
+    this.#flight = null;
     this.#cache?.dispose();
     this.#cache = null;
     for (const job of jobs) job.reject(error);
@@ -269,15 +276,22 @@ export class ContinuousEngine {
     }
   }
 
-  /** One step of the model: the last token of every row, and pieces of the prompts that are read. */
-  #step(): void {
-    const columns: Column[] = this.#active.map((row) => ({
-      token: row.tokens.at(-1) as number,
-      length: this.#entryFor(row.pages, lengthOf(row)),
-      pages: row.pages,
-      draws: [row],
-    }));
-    let room = Math.max(STEP_COLUMNS - columns.length, LEAST_READ);
+  /** Begins a step of the model: the last token of every row, and pieces of the prompts that are read. */
+  #begin(): Flight | null {
+    const places = new Map(this.#flight?.rows.map((row, i) => [row, i]));
+    const columns: Column[] = [];
+    for (const row of this.#active) {
+      const place = places.get(row);
+      const known = row.tokens.length + (place === undefined ? 0 : 1);
+      if (known === row.job.request.sampling.max_tokens) continue; // its last token is on the way
+      columns.push({
+        token: place === undefined ? (row.tokens.at(-1) as number) : -1 - place,
+        length: this.#entryFor(row.pages, row.job.request.tokens.length + known),
+        pages: row.pages,
+        draws: [row],
+      });
+    }
+    let room = Math.max(this.#ready().columns - columns.length, LEAST_READ);
     for (const job of this.#reading) {
       const { tokens } = job.request;
       for (; room > 0 && job.read < tokens.length; room--) {
@@ -290,61 +304,52 @@ export class ContinuousEngine {
         });
       }
     }
-    if (columns.length === 0) return;
-    const logits = this.#compute(columns);
+    if (columns.length === 0) return null;
+    const flight = this.#start(columns);
     for (const job of this.#reading.filter(({ request, read }) => read === request.tokens.length)) {
       // In this order: a job whose beginning fails is still among those that are told.
-      this.#begin(job);
+      this.#share(job);
       this.#reading = this.#reading.filter((one) => one !== job);
     }
-    this.#accept(
-      columns.filter(({ draws }) => draws.length > 0).map(({ draws }) => draws),
-      logits,
-    );
+    return flight;
   }
 
   /** Takes a page when the token of this place is the first of one. @returns the place */
   #entryFor(pages: number[], length: number): number {
-    this.#decoder ??= new Decoder(this.#model, this.#options.dtype);
-    this.#cache ??= new PagedCache(this.#model.config, this.#maxPages, this.#decoder.dtype);
+    this.#cache ??= this.#ready().cache(this.#maxPages);
     if (pagesFor(length) > pages.length) pages.push(this.#cache.take());
     return length;
   }
 
-  /** Logits of the columns that something is drawn from, in order. */
-  #compute(columns: readonly Column[]): Tensor {
+  #ready(): Stepper {
+    const { dtype, maxRows } = this.#options;
+    this.#stepper ??=
+      this.#model.device === 'cpu'
+        ? new FusedStepper(this.#model, dtype)
+        : new TensorStepper(this.#model, maxRows, dtype);
+    return this.#stepper;
+  }
+
+  #start(columns: readonly Column[]): Flight {
     // Plain loops: this runs between every two steps, while the processor's other cores wait.
-    const tables: (readonly number[])[] = [];
-    const places = new Map<readonly number[], number>();
-    const tokens = new Int32Array(columns.length);
-    const lengths = new Int32Array(columns.length);
-    const sequences = new Int32Array(columns.length);
-    const wanted: number[] = [];
-    let pagesEach = 0;
-    for (let i = 0; i < columns.length; i++) {
-      const column = columns[i] as Column;
-      let place = places.get(column.pages);
-      if (place === undefined) {
-        place = tables.push(column.pages) - 1;
-        places.set(column.pages, place);
-        pagesEach = Math.max(pagesEach, column.pages.length);
+    const rows: Row[] = [];
+    const draws: Draw[] = [];
+    let from = 0;
+    for (const column of columns) {
+      if (column.draws.length === 0) continue;
+      for (const row of column.draws) {
+        const { sampling, banned = NONE, top = 0 } = row.job.request;
+        const uniform = sampling.temperature === 0 ? 0 : row.random.next();
+        rows.push(row);
+        draws.push({ from, uniform, sampling, banned, top });
       }
-      tokens[i] = column.token;
-      lengths[i] = column.length;
-      sequences[i] = place;
-      if (column.draws.length > 0) wanted.push(i);
+      from++;
     }
-    const pages = new Int32Array(tables.length * pagesEach);
-    for (let i = 0; i < tables.length; i++) {
-      const table = tables[i] as readonly number[];
-      for (let j = 0; j < table.length; j++) pages[i * pagesEach + j] = table[j] as number;
-    }
-    const step = { tokens, lengths, sequences, pages, pagesEach, wanted: Int32Array.from(wanted) };
-    return (this.#decoder as Decoder).step(step, this.#cache as PagedCache);
+    return { rows, read: this.#ready().start(stepOf(columns), draws, this.#cache as PagedCache) };
   }
 
   /** A prompt has been read: its samples share its whole pages, and each has a copy of the last one where that is not full. */
-  #begin({ request, rows, pages }: Job): void {
+  #share({ request, rows, pages }: Job): void {
     const cache = this.#cache as PagedCache;
     const whole = Math.floor(request.tokens.length / PAGE_TOKENS);
     const from: number[] = [];
@@ -368,44 +373,9 @@ export class ContinuousEngine {
     this.#active.push(...rows);
   }
 
-  /**
-   * Draws the next tokens and tells who asked.
-   * @param groups for each row of the logits (disposed), the rows that draw from it
-   */
-  #accept(groups: readonly (readonly Row[])[], logits: Tensor): void {
-    const rows = groups.flat();
-    let drawn: DrawnToken[];
-    try {
-      drawn = scope(() =>
-        noGrad(() => {
-          groups.forEach(([row], i) => {
-            for (const id of row?.job.request.banned ?? [])
-              logits.select(0, i).narrow(0, id, 1).fill_(Number.NEGATIVE_INFINITY);
-          });
-          const owners = groups.flatMap((group, i) => group.map(() => i));
-          const uniforms = rows.map((row) => (row.job.request.sampling.temperature === 0 ? 0 : row.random.next()));
-          const samplings = rows.map((row) => row.job.request.sampling);
-          const { tokens, logprobs, raw } = drawTokens(logits, owners, uniforms, samplings);
-          const most = rows.reduce((most, { job }) => Math.max(most, job.request.top ?? 0), 0);
-          const top = most === 0 ? null : logits.sub(logits.logsumexp(-1, true)).topk(most, -1);
-          const best = top === null ? null : { values: top[0].numbers(), ids: top[1].numbers() };
-          return rows.map((row, i) => ({
-            token: tokens[i] as number,
-            logprob: logprobs[i] as number,
-            own: raw[i] as number,
-            top:
-              best === null
-                ? NONE
-                : Array.from({ length: row.job.request.top ?? 0 }, (_, rank) => {
-                    const at = (owners[i] as number) * most + rank;
-                    return [best.ids[at] as number, best.values[at] as number] as const;
-                  }),
-          }));
-        }),
-      );
-    } finally {
-      logits.dispose();
-    }
+  /** Waits for a step, and tells who asked. */
+  #accept({ rows, read }: Flight): void {
+    const drawn = read();
     rows.forEach((row, i) => {
       this.#tell(row, drawn[i] as DrawnToken);
     });
@@ -453,13 +423,38 @@ export class ContinuousEngine {
   }
 }
 
-/** Tokens that a row has now, prompt and response. */
-function lengthOf(row: Row): number {
-  return row.job.request.tokens.length + row.tokens.length;
-}
-
 /** Pages that a request may come to need: those of its prompt that are full, once, and the rest for each sample. */
 function pagesNeeded(prompt: number, samples: number, maxTokens: number): number {
   const shared = Math.floor(prompt / PAGE_TOKENS);
   return shared + samples * (pagesFor(prompt + maxTokens) - shared);
 }
+
+/** The columns as a step takes them. */
+function stepOf(columns: readonly Column[]): DecoderStep {
+  const tables: (readonly number[])[] = [];
+  const places = new Map<readonly number[], number>();
+  const tokens = new Int32Array(columns.length);
+  const lengths = new Int32Array(columns.length);
+  const sequences = new Int32Array(columns.length);
+  const wanted: number[] = [];
+  let pagesEach = 0;
+  columns.forEach((column, i) => {
+    let place = places.get(column.pages);
+    if (place === undefined) {
+      place = tables.push(column.pages) - 1;
+      places.set(column.pages, place);
+      pagesEach = Math.max(pagesEach, column.pages.length);
+    }
+    tokens[i] = column.token;
+    lengths[i] = column.length;
+    sequences[i] = place;
+    if (column.draws.length > 0) wanted.push(i);
+  });
+  const pages = new Int32Array(tables.length * pagesEach);
+  tables.forEach((table, i) => {
+    pages.set(table, i * pagesEach);
+  });
+  return { tokens, lengths, sequences, pages, pagesEach, wanted: Int32Array.from(wanted) };
+}
+
+const NONE: readonly number[] = [];

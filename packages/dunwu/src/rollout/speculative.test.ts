@@ -1,6 +1,7 @@
-import { liveTensors, noGrad, scope, type Tensor } from '@dunwu/torch';
+import { liveTensors, noGrad, op, scope, type Tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
+import { moved } from '../model/testing/moved.js';
 import { ids, type TinyOverrides, tinyModel } from '../model/testing/tiny.js';
 import { StreamingDecoder } from '../text/streaming-decoder.js';
 import { RolloutEngine, type RolloutOptions, type RolloutPrompt, type Sample } from './engine.js';
@@ -248,6 +249,16 @@ describe('housekeeping', () => {
       'interrupted',
     );
     expect(liveTensors()).toBe(before);
+    model.dispose();
+  });
+
+  it('a model on a device is refused', () => {
+    const model = mtpModel(122);
+    const there = moved(model, op('dunwu::stand_in')() as string);
+    expect(() => new SpeculativeEngine(there)).toThrow(
+      `speculative decoding works on the CPU alone, and the model is on ${there.device}: decode without it there`,
+    );
+    there.dispose();
     model.dispose();
   });
 

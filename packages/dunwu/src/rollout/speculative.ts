@@ -55,11 +55,17 @@ export class SpeculativeEngine {
   readonly #model: CausalModel;
   #stats: SpeculativeStats = { drafted: 0, accepted: 0, steps: 0, tokens: 0 };
 
-  /** @throws Error when the model has no module to draft with. */
+  /** @throws Error when the model has no module to draft with, or is not on the CPU. */
   constructor(model: CausalModel) {
     if (model.predictionDepth === 0) {
       throw new Error(
         'speculative decoding: the model has no module of multi-token prediction to draft with (num_nextn_predict_layers)',
+      );
+    }
+    const { device } = model;
+    if (device !== 'cpu') {
+      throw new Error(
+        `speculative decoding works on the CPU alone, and the model is on ${device}: decode without it there`,
       );
     }
     this.#model = model;

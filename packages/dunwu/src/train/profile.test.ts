@@ -57,6 +57,22 @@ it('generation: the products are those of the formula, and nothing stays behind'
   model.dispose();
 });
 
+it('generation in plain operators, as on a device: the products of all matrices', () => {
+  const [rows, prompt, made] = [3, 5, 4];
+  const model = tinyDense('llama', 1);
+  const before = liveTensors();
+  const profiled = profileGeneration(model, { rows, prompt, made, repeat: 2 }, false);
+  expect(liveTensors()).toBe(before);
+  checkSums(profiled);
+  const [prefill, decode] = profiled.phases.map(({ products }) => products.flops);
+  // Attention multiplies by itself: its operations are not among the products.
+  const each = countFlops(model.config).forward(0);
+  const head = 2 * model.config.vocab_size * model.config.hidden_size;
+  expect(prefill).toBe(rows * (prompt * (each - head) + head));
+  expect(decode).toBe(rows * (made - 1) * each);
+  model.dispose();
+});
+
 it('names of the backward pass are for people, and a node counts once', () => {
   expect(operatorName('autograd::engine::evaluate_function: MmBackward0')).toBe('MmBackward0');
   expect(operatorName('torch::autograd::AccumulateGrad')).toBe('AccumulateGrad');

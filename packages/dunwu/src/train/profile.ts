@@ -1,9 +1,21 @@
-import { cat, type Device, noGrad, type OperatorTime, type Profile, profile, scope, type Tensor } from '@dunwu/torch';
+import {
+  cat,
+  copyToDevice,
+  type Device,
+  noGrad,
+  type OperatorTime,
+  type Profile,
+  profile,
+  scope,
+  type Tensor,
+} from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
 import { Decoder } from '../model/decoder.js';
 import { PagedCache, pagesFor } from '../model/paged-cache.js';
+import { TensorDecoder } from '../model/tensor-decoder.js';
 import { drawTokens } from '../rollout/sampling.js';
+import { drawSettings, drawTensors } from '../rollout/tensor-sampling.js';
 import { Random } from '../util/random.js';
 import { countFlops } from './flops.js';
 import { Optimizer } from './optimizer.js';
@@ -88,21 +100,27 @@ export interface GenerationShape {
 }
 
 /**
- * Profiles generation at temperature 1 from random prompts, as rollouts do it: the prompts, in pieces, then token by token. A step
- * is one call (Decoder): its operations are counted by formula, and its time is that of the call.
+ * Profiles generation at temperature 1 from random prompts, as rollouts do it: the prompts, in pieces, then token by token.
+ * @param fused on the CPU a step is one call (Decoder): its operations are counted by formula, and its time is that of the call.
+ *   Elsewhere it is libtorch's operators, one by one and not as a graph
  */
-export function profileGeneration(model: CausalModel, { rows, prompt, made, repeat }: GenerationShape): WorkProfile {
+export function profileGeneration(
+  model: CausalModel,
+  { rows, prompt, made, repeat }: GenerationShape,
+  fused = model.device === 'cpu',
+): WorkProfile {
   const random = new Random('profile');
   const ids = Array.from({ length: rows }, () => randomTokens(random, prompt, model.config.vocab_size));
-  const phases = new Phases(['prefill', 'decode'] as const);
+  const { device } = model;
+  const phases = new Phases(['prefill', 'decode'] as const, device);
   const pagesEach = pagesFor(prompt + made);
   const owners = Array.from({ length: rows }, (_, row) => row);
   model.reserve(prompt + made);
   const { forward } = countFlops(model.config);
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
   const generate = () => {
-    const decoder = new Decoder(model);
-    const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype);
+    const decoder = fused ? new Decoder(model) : new TensorDecoder(model);
+    const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype, device);
     const pages = Int32Array.from({ length: rows * pagesEach }, () => cache.take());
     /** @param columns row, place and token of each; `wanted` of them give logits */
     const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>
@@ -121,16 +139,13 @@ export function profileGeneration(model: CausalModel, { rows, prompt, made, repe
       let last: number[] = [];
       const draw = (logits: Tensor): void => {
         const uniforms = owners.map(() => random.next());
+        const samplings = owners.map(() => SAMPLING);
         last = scope(() =>
-          noGrad(
-            () =>
-              drawTokens(
-                logits,
-                owners,
-                uniforms,
-                owners.map(() => SAMPLING),
-              ).tokens,
-          ),
+          noGrad(() => {
+            if (fused) return drawTokens(logits, owners, uniforms, samplings).tokens;
+            const settings = copyToDevice(drawSettings(uniforms, samplings, model.config.vocab_size), device);
+            return drawTensors(logits, settings.view([4, rows]), false).tokens.numbers();
+          }),
         );
         logits.dispose();
       };
@@ -167,6 +182,7 @@ export function profileGeneration(model: CausalModel, { rows, prompt, made, repe
   phases.clear();
   for (let i = 0; i < repeat; i++) generate();
   const { phases: measured, ...whole } = phases.result('generation', rows * made, repeat);
+  if (!fused) return { ...whole, phases: measured };
   const contexts = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i + 1);
   const flops = [
     rows * (sum(contexts(0, prompt).map(forward)) - (prompt - 1) * head),

@@ -1,0 +1,54 @@
+import { noGrad, scope } from '@dunwu/torch';
+import type { CausalModel } from '../model/causal-model.js';
+import { Decoder, type DecoderStep, type DecoderType } from '../model/decoder.js';
+import { PagedCache } from '../model/paged-cache.js';
+import { drawTokens } from './sampling.js';
+import { type Draw, type DrawnToken, likeliest, type Stepper } from './stepper.js';
+
+/** Steps on the CPU: the fused decoder, and the fused sampler. What it returns is there at once. */
+export class FusedStepper implements Stepper {
+  readonly ahead = false;
+  readonly columns = 256;
+  readonly #model: CausalModel;
+  readonly #decoder: Decoder;
+
+  constructor(model: CausalModel, dtype?: DecoderType) {
+    this.#model = model;
+    this.#decoder = new Decoder(model, dtype);
+  }
+
+  cache(maxPages: number): PagedCache {
+    return new PagedCache(this.#model.config, maxPages, this.#decoder.dtype);
+  }
+
+  start(step: DecoderStep, draws: readonly Draw[], cache: PagedCache): () => DrawnToken[] {
+    const drawn = scope(() =>
+      noGrad(() => {
+        const logits = this.#decoder.step(step, cache);
+        for (const { from, banned } of draws) {
+          for (const id of banned) logits.select(0, from).narrow(0, id, 1).fill_(Number.NEGATIVE_INFINITY);
+        }
+        const { tokens, logprobs, raw } = drawTokens(
+          logits,
+          draws.map(({ from }) => from),
+          draws.map(({ uniform }) => uniform),
+          draws.map(({ sampling }) => sampling),
+        );
+        const most = draws.reduce((most, { top }) => Math.max(most, top), 0);
+        const found = most === 0 ? null : logits.sub(logits.logsumexp(-1, true)).topk(most, -1);
+        const best = found === null ? null : { values: found[0].numbers(), ids: found[1].numbers() };
+        return draws.map((draw, i) => ({
+          token: tokens[i] as number,
+          logprob: logprobs[i] as number,
+          own: raw[i] as number,
+          top: likeliest(draw, most, best),
+        }));
+      }),
+    );
+    return () => drawn;
+  }
+
+  dispose(): void {
+    this.#decoder.dispose();
+  }
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import {
+  copyToDevice,
+  copyToHost,
+  Graph,
+  hasGraphs,
+  liveTensors,
+  op,
+  runtimeInfo,
+  scope,
+  tensor,
+  zeros,
+} from './index.js';
+
+const devices = ['cpu', op('dunwu::stand_in')() as string, ...(runtimeInfo().cudaDevices > 0 ? ['cuda'] : [])];
+
+it('the CPU has no graphs; a CUDA device has them where the addon was built with its headers', () => {
+  expect(hasGraphs('cpu')).toBe(false);
+  if (runtimeInfo().cudaDevices === 0) expect(hasGraphs('cuda')).toBe(false);
+});
+
+describe.each(devices)('on %s', (device) => {
+  it('a graph computes when it is replayed, on what its tensors hold then', () => {
+    const input = zeros([3], { device });
+    const output = zeros([3], { device });
+    const work = (): void => void output.copy_(input.mul(2).add(1));
+    scope(work); // warm
+    output.fill_(-1);
+    const graph = new Graph(device, work);
+    expect(output.numbers()).toEqual([-1, -1, -1]);
+    copyToDevice(Float32Array.of(1, 2, 3), device, input);
+    const before = liveTensors();
+    graph.replay();
+    expect(output.numbers()).toEqual([3, 5, 7]);
+    copyToDevice(Float32Array.of(0, -1, 4), device, input);
+    graph.replay();
+    expect(output.numbers()).toEqual([1, -1, 9]);
+    expect(liveTensors()).toBe(before);
+    graph.dispose();
+  });
+
+  it('work that fails is told, and the next graph is none the worse', () => {
+    const output = zeros([2], { device });
+    const failing = (): void => {
+      output.add_(1);
+      throw new Error('mine');
+    };
+    expect(() => new Graph(device, failing).replay()).toThrow('mine');
+    output.fill_(0);
+    const graph = new Graph(device, () => void output.add_(1));
+    graph.replay();
+    graph.replay();
+    expect(output.numbers()).toEqual([2, 2]);
+    graph.dispose();
+  });
+
+  it('numbers go to the device and back; what is done to them meanwhile is not in the copy', () => {
+    const there = copyToDevice(Int32Array.of(4, -5, 6), device);
+    expect(there.device).toBe(device === 'cpu' ? 'cpu' : `${device}:0`);
+    const read = copyToHost(there);
+    there.add_(1);
+    expect(read()).toEqual(Int32Array.of(4, -5, 6));
+    expect(there.numbers()).toEqual([5, -4, 7]);
+    expect([...copyToHost(tensor([0.5]))()]).toEqual([0.5]);
+  });
+});
