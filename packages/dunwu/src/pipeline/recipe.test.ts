@@ -61,7 +61,7 @@ test('fills in every default, and the saved form gives the same recipe again', a
   expect(plainRecipe(recipe)).toEqual({
     name: 'mini',
     seed: 1,
-    compute: { device: 'auto', dtype: 'auto', threads: 'auto' },
+    compute: { device: 'auto', dtype: 'auto', threads: 'auto', float32_matmul_precision: 'auto' },
     task: { type: 'equation' },
     stages: [
       { name: 'base', kind: 'train', steps: 10, lr: 0.001, batch: 'auto' },
@@ -80,7 +80,7 @@ test('an unknown key: place, suggestion, what is allowed', async () => {
     'r.yaml:1:1: sede: unknown key. Did you mean `seed`? Allowed: name, description, seed, compute, task, stages',
   );
   expect(await fault(`${GOOD}compute:\n  colour: red\n`)).toBe(
-    'r.yaml:12:3: compute.colour: unknown key. Allowed: device, dtype, threads',
+    'r.yaml:12:3: compute.colour: unknown key. Allowed: device, dtype, threads, float32_matmul_precision',
   );
   const nested = GOOD.replace('steps: 20', 'steps: 20\n    optimizer: { type: muon, beta1: 0.8 }');
   expect(await fault(nested)).toBe('r.yaml:11:30: stages.zero.optimizer.beta1: unknown key. Allowed: type, momentum');
