@@ -64,6 +64,20 @@ describe.each(MODELS)('%s', (_name, make) => {
   });
 });
 
+it.each(MODELS.filter(([name]) => name.includes('tile')))(
+  '%s, in bfloat16: alone and in company the same bits; what lies in a page beyond a text does not matter',
+  (_, make) => {
+    const model = make();
+    const texts = rows(9, 24);
+    const together = decode(model, texts, 18, { dtype: 'bfloat16' });
+    expect(decode(model, [texts[4] as number[]], 5, { dtype: 'bfloat16' })[0]?.slice(13)).toEqual(together[4]);
+    expect(decode(model, texts, 18, { dtype: 'bfloat16', before: (layer) => void layer.fill_(Number.NaN) })).toEqual(
+      together,
+    );
+    model.dispose();
+  },
+);
+
 it('leaves no tensor behind', () => {
   const model = tinyModel(1);
   whole(model, [1, 2, 3]);

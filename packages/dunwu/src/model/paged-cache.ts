@@ -1,4 +1,4 @@
-import { copyToDevice, type Device, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
+import { copyToDevice, type Device, empty, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
 import { isDeepseek, type ModelConfig } from './config.js';
 
 /** Tokens of a page (kPageTokens in native/kernels/paged_attention.h). */
@@ -25,13 +25,17 @@ export function pagesFor(tokens: number): number {
 /**
  * What decoding remembers of the tokens before, in pages of {@link PAGE_TOKENS} tokens (vLLM, arXiv 2309.06180, §4): sequences
  * take pages as they grow and give them back as they end, and those that begin alike share the pages of their beginning. Memory is
- * taken as it is needed, up to `maxPages`.
+ * taken as it is needed, up to `maxPages`: on the CPU by the system, which gives a page its memory when it is first written; elsewhere
+ * the cache grows.
  */
 export class PagedCache {
   readonly maxPages: number;
   readonly #width: number;
   readonly #dtype: CacheType;
   readonly #device: Device;
+  readonly #depth: number;
+  /** Of all layers, in one piece: large enough that the system takes it back as soon as it is freed. */
+  #memory: Tensor;
   #layers: Tensor[];
   #pages: number;
   /** How many sequences use each page. */
@@ -42,16 +46,24 @@ export class PagedCache {
   constructor(config: ModelConfig, maxPages: number, dtype: CacheType = 'float32', device: Device = 'cpu') {
     this.maxPages = maxPages;
     this.#width = entryWidth(config);
+    this.#depth = config.num_hidden_layers;
     this.#dtype = dtype;
     this.#device = device;
-    this.#pages = Math.min(maxPages, FIRST_PAGES);
-    this.#layers = Array.from({ length: config.num_hidden_layers }, () => this.#room(this.#pages));
+    this.#pages = device === 'cpu' ? maxPages : Math.min(maxPages, FIRST_PAGES);
+    this.#memory = this.#room(this.#pages);
+    this.#layers = this.#views();
     this.#grown(0);
   }
 
   #room(pages: number): Tensor {
-    // Zeros: what pads an entry is read, and must not be NaN.
-    return scope(() => keep(zeros([pages, PAGE_TOKENS, this.#width], { dtype: this.#dtype, device: this.#device })));
+    const shape = [this.#depth, pages, PAGE_TOKENS, this.#width];
+    const options = { dtype: this.#dtype, device: this.#device };
+    // The fused decoder reads nothing that was not written; the plain one multiplies what pads an entry, which must not be NaN.
+    return scope(() => keep(this.#device === 'cpu' ? empty(shape, options) : zeros(shape, options)));
+  }
+
+  #views(): Tensor[] {
+    return Array.from({ length: this.#depth }, (_, i) => scope(() => keep(this.#memory.select(0, i))));
   }
 
   #grown(from: number): void {
@@ -73,7 +85,7 @@ export class PagedCache {
 
   /** Bytes held, used or not. */
   get bytes(): number {
-    return this.#layers.reduce((sum, layer) => sum + layer.numel * itemSize[layer.dtype], 0);
+    return this.#memory.numel * itemSize[this.#dtype];
   }
 
   /** A page for one sequence. @throws Error when all maxPages are in use: reserve before. */
@@ -88,20 +100,11 @@ export class PagedCache {
     const before = this.#pages;
     if (before >= this.maxPages) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
     const pages = Math.min(this.maxPages, 2 * before);
-    const made: Tensor[] = [];
-    try {
-      for (const layer of this.#layers) {
-        const larger = this.#room(pages);
-        made.push(larger);
-        scope(() => noGrad(() => larger.narrow(0, 0, before).copy_(layer)));
-      }
-    } catch (error) {
-      // As it was: there was no memory for more.
-      for (const layer of made) layer.dispose();
-      throw error;
-    }
-    for (const layer of this.#layers) layer.dispose();
-    this.#layers = made;
+    const larger = this.#room(pages);
+    scope(() => noGrad(() => larger.narrow(1, 0, before).copy_(this.#memory)));
+    this.dispose();
+    this.#memory = larger;
+    this.#layers = this.#views();
     this.#pages = pages;
     this.#grown(before);
   }
@@ -133,10 +136,11 @@ export class PagedCache {
 
   dispose(): void {
     for (const layer of this.#layers) layer.dispose();
+    this.#memory.dispose();
   }
 }
 
-/** A cache begins with so many pages, and doubles. */
+/** A cache that grows begins with so many pages, and doubles. */
 const FIRST_PAGES = 64;
 
 const indexCopy = op('aten::index_copy_');

@@ -486,6 +486,7 @@ class TypedDecoder : public Decoder {
         W* to = entry(in, cache, m, entry_width);
         for (int64_t i = 0; i < rank_; ++i) to[i] = static_cast<W>(from[i]);
         for (int64_t i = 0; i < rope; ++i) to[rank_ + i] = static_cast<W>(turned[i]);
+        std::fill(to + rank_ + rope, to + entry_width, W(0.0f));  // read with the rest, and what lies there may be no number
       }
     }
     team.meet(); 
@@ -579,11 +580,13 @@ class TypedDecoder : public Decoder {
             place_head(near + (m - block) * head_width_, layer.key_norm, in, m, turned);
             W* key = entry(in, cache, m, wide_head) + group * part;
             for (int64_t i = 0; i < head_width_; ++i) key[i] = static_cast<W>(turned[i]);
+            std::fill(key + head_width_, key + wide_head, W(0.0f));  // read with the rest, and what lies there may be no number
           }
           columns_from(qkv + (heads_ + groups_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
           for (int64_t m = block; m < stop; ++m) {
             W* value = entry(in, cache, m, wide_head) + (groups_ + group) * part;
             for (int64_t i = 0; i < head_width_; ++i) value[i] = static_cast<W>(near[(m - block) * head_width_ + i]);
+            std::fill(value + head_width_, value + wide_head, W(0.0f));
           }
         }
       }

@@ -1,4 +1,4 @@
-import { scope } from '@dunwu/torch';
+import { scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../causal-model.js';
 import { Decoder, type DecoderType } from '../decoder.js';
 import { PagedCache, pagesFor } from '../paged-cache.js';
@@ -10,6 +10,17 @@ type DecoderKind = typeof Decoder | typeof TensorDecoder;
 
 const V2 = { model_type: 'deepseek_v2', norm_topk_prob: false, topk_method: 'group_limited_greedy' };
 const YARN = { type: 'yarn', factor: 4, original_max_position_embeddings: 16, mscale: 0.7, mscale_all_dim: 1 };
+const TILES = {
+  hidden_size: 64,
+  intermediate_size: 64,
+  moe_intermediate_size: 32,
+  q_lora_rank: 32,
+  kv_lora_rank: 64,
+  qk_nope_head_dim: 16,
+  qk_rope_head_dim: 16,
+  v_head_dim: 32,
+  initializer_range: 0.1,
+};
 /** Every family, with what is special in some. */
 export const MODELS: [name: string, make: () => CausalModel][] = [
   ['deepseek_v3', () => tinyModel(1)],
@@ -28,19 +39,40 @@ export const MODELS: [name: string, make: () => CausalModel][] = [
   ],
   ['qwen2', () => tinyDense('qwen2', 9, { tie_word_embeddings: true })],
   ['qwen3, heads wider than their share', () => tinyDense('qwen3', 10, { head_dim: 6 })],
+  // Large enough for matrix units: whole tiles, and heads enough that they read pages together.
+  ['deepseek_v3, twelve heads, whole tiles', () => tinyModel(13, { ...TILES, num_attention_heads: 12 })],
+  ['deepseek_v3, twenty heads, some of the last tile', () => tinyModel(14, { ...TILES, num_attention_heads: 20 })],
+  [
+    'llama, seven heads a key, whole tiles',
+    () =>
+      tinyDense('llama', 15, {
+        hidden_size: 64,
+        intermediate_size: 96,
+        num_attention_heads: 14,
+        num_key_value_heads: 2,
+        head_dim: 32,
+        initializer_range: 0.1,
+      }),
+  ],
   ['deepseek_v3 with adapters', () => adapted(tinyModel(11))],
   ['qwen2 with adapters', () => adapted(tinyDense('qwen2', 12), { target_modules: ['k_proj', 'up_proj'] })],
 ];
 
 /**
  * Reads the first tokens of each text in pieces, then decodes the others one by one, the sequences side by side.
+ * @param before is shown each layer of the cache at the beginning
  * @returns for each sequence, its logits at each position from that of the last token read
  */
 export function decode(
   model: CausalModel,
   texts: readonly (readonly number[])[],
   read: number,
-  { dtype = 'float32' as DecoderType, piece = read, Kind = Decoder as DecoderKind } = {},
+  {
+    dtype = 'float32' as DecoderType,
+    piece = read,
+    Kind = Decoder as DecoderKind,
+    before = (_layer: Tensor): void => {},
+  } = {},
 ): number[][][] {
   const longest = Math.max(...texts.map(({ length }) => length));
   const pagesEach = pagesFor(longest);
@@ -48,6 +80,11 @@ export function decode(
   const device = decoder instanceof TensorDecoder ? decoder.device : 'cpu';
   const cache = new PagedCache(model.config, texts.length * pagesEach, dtype, device);
   model.reserve(longest);
+  scope(() => {
+    // What the plain decoder is given on a device.
+    if (Kind === TensorDecoder) for (const layer of cache.layers) layer.fill_(0);
+    cache.layers.forEach(before);
+  });
   try {
     return scope(() => {
       const pages = Int32Array.from({ length: texts.length * pagesEach }, () => cache.take());
