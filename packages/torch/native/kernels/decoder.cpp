@@ -17,6 +17,10 @@
 #include <unordered_map>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "columns.h"
 #include "line_vector.h"
 #include "math.h"
@@ -841,12 +845,28 @@ int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10
   return last;
 }
 
+/// A tensor of bfloat16 in memory of its own, where it is large: decoders come and go with every update of the weights, and the heap
+/// would neither give their memory back nor find it again in one piece.
+at::Tensor own_memory(at::IntArrayRef sizes) {
+#if defined(__linux__)
+  constexpr size_t kLarge = 1 << 20;
+  const size_t bytes = c10::multiply_integers(sizes) * sizeof(c10::BFloat16);
+  if (bytes >= kLarge) {
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "decoder: there is no memory for ", bytes, " bytes of weights");
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    return at::from_blob(memory, sizes, [bytes](void* own) { munmap(own, bytes); }, at::kBFloat16);
+  }
+#endif
+  return at::empty(sizes, at::kBFloat16);
+}
+
 /// float32 (or bfloat16) weights [.., rows, columns] rounded to bfloat16 and in the order of the matrix units; empty where there are none, or
 /// the matrix has no whole tiles.
 at::Tensor decoder_tiles(const at::Tensor& weight) {
   const int64_t columns = weight.size(-1), rows = weight.numel() / std::max<int64_t>(columns, 1);
   if (!has_tiles() || !fits_tiles(weight.size(-2), columns)) return at::empty({0}, at::kBFloat16);
-  const at::Tensor exact = weight.to(at::kFloat).contiguous(), tiles = at::empty(weight.sizes(), at::kBFloat16);
+  const at::Tensor exact = weight.to(at::kFloat).contiguous(), tiles = own_memory(weight.sizes());
   auto* to = tiles.data_ptr<c10::BFloat16>();
   const float* from = exact.const_data_ptr<float>();
   at::parallel_for(0, rows / kTileRows, 1, [&](int64_t begin, int64_t end) { pack_tiles(from, begin * kTileRows, end * kTileRows, columns, to); });
