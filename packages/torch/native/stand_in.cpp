@@ -35,11 +35,8 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<kStandIn> {
   c10::Device exchangeDevice(c10::Device) const override { return kOnly; }
   c10::Device getDevice() const override { return kOnly; }
   c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kOnly); }
-  c10::Stream getNewStream(c10::Device, int) const override { return c10::Stream(c10::Stream::DEFAULT, kOnly); }
   c10::Stream exchangeStream(c10::Stream) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kOnly); }
   void record(void**, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {}
-  void block(void*, const c10::Stream&) const override {}
-  bool queryEvent(void*) const override { return true; }
   void synchronizeEvent(void*) const override {}
 };
 

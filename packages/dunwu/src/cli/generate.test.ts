@@ -128,6 +128,8 @@ test('wrong commands: exit 2', async () => {
     [[dir, 'x', '--top-p', '0'], '--top-p 0: a number > 0 and ≤ 1 is needed'],
     [[dir, 'x', '--temperature', '-1'], '--temperature -1: a number ≥ 0 is needed'],
     [[dir, 'x', '--max-tokens', '500'], '--max-tokens 500: at most '],
+    [[dir, 'x', '--device', 'gpu'], '--device gpu: auto, cpu, cuda or cuda:N is needed'],
+    [[dir, 'x', '--device', 'cuda:99'], 'compute.device is cuda:99, and libtorch sees '],
     [[dir, 'x '.repeat(300)], 'the prompt is too long: '],
   ] as const) {
     const { code, err } = await cli('generate', ...args);

@@ -50,7 +50,7 @@ async function mergeCommand(given: string, adapter: string, out: string, flags: 
     import('../model/lora.js'),
     import('../train/compute.js'),
   ]);
-  chooseCompute();
+  chooseCompute({ device: 'cpu' });
   const dtype = flags.dtype ?? (await storedDtype(folder));
   const model = loadModel(folder);
   try {

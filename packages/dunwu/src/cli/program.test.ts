@@ -83,6 +83,10 @@ test('a good recipe runs and exits 0; a bad one is refused before anything is wr
   expect(good.code).toBe(0);
   expect(good.text).toContain('[1/1] a (counter)\na 2/2 · sum ');
   expect(good.text).toContain(`Report: ${path.join(out, 'report.md')}`);
+  // --device is the recipe's key: the run folder has it, and to go on takes it again.
+  const placed = path.join(dir, 'placed');
+  expect((await cli('run', file, '--out', placed, '--device', 'cpu')).code).toBe(0);
+  expect(readFileSync(path.join(placed, 'recipe.yaml'), 'utf8')).toContain('device: cpu');
 });
 
 test('--help of the real script loads nothing heavy, so it is quick and works without the engine', () => {

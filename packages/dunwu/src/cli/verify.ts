@@ -2,17 +2,16 @@ import type { Command } from 'commander';
 import type { ParityDetails, ParityPart, ParityReport } from '../eval/parity.js';
 import { textWidth } from '../util/text-width.js';
 import { EXIT } from './errors.js';
-import { realNumber } from './options.js';
+import { type DeviceFlag, deviceOption, realNumber } from './options.js';
 
-interface VerifyFlags {
+interface VerifyFlags extends DeviceFlag {
   readonly json?: boolean;
   readonly tolerance: number;
 }
 
 /** `dunwu verify FOLDER`: does this program compute what the checkpoint's reference computed? */
 export function registerVerify(program: Command): void {
-  program
-    .command('verify')
+  deviceOption(program.command('verify'))
     .summary('compare a checkpoint with what its reference computed')
     .description(
       'Loads the checkpoint of FOLDER and compares it with golden.safetensors beside it: logits, hidden states, loss and\n' +
@@ -37,8 +36,12 @@ Examples:
   dunwu verify my-port --tolerance 1e-4    for a reference computed in another way`,
     )
     .action(async (folder: string, flags: VerifyFlags) => {
-      const { checkParity } = await import('../eval/parity.js');
-      const details = await checkParity(folder);
+      const [{ checkParity }, { chooseCompute }] = await Promise.all([
+        import('../eval/parity.js'),
+        import('../train/compute.js'),
+      ]);
+      const choice = chooseCompute(flags.device === undefined ? {} : { device: flags.device });
+      const details = await checkParity(folder, choice.device);
       const { parts: _, ...report } = details;
       const text = flags.json ? JSON.stringify(report) : parityText(folder, details, flags.tolerance);
       process.stdout.write(`${text}\n`);

@@ -4,6 +4,7 @@ import {
   AdamW,
   cat,
   clipGradNorm,
+  type Device,
   full,
   getFloat32MatmulPrecision,
   gradNorm,
@@ -15,6 +16,7 @@ import {
   type TensorSource,
   tensor,
   tokenLogprobs,
+  upload,
   where,
 } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
@@ -60,12 +62,12 @@ export interface ParityDetails extends ParityReport {
 const NOT_FINITE = Number.MAX_VALUE;
 
 /**
- * Compares, for whatever the fixture holds, in float32 at the highest precision of matrix products.
+ * Compares, for whatever the fixture holds, in float32 at the highest precision of matrix products, on a device.
  *
  * @throws UsageError when there is no such folder, no golden.safetensors in it, or nothing in that to compare with.
  * @throws Error naming the file and the tensor when checkpoint or fixture cannot be read or do not fit each other.
  */
-export async function checkParity(folder: string): Promise<ParityDetails> {
+export async function checkParity(folder: string, device: Device = 'cpu'): Promise<ParityDetails> {
   if (!(statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false)) {
     throw new UsageError(`${folder}: there is no such folder; expected one with a checkpoint and golden.safetensors`);
   }
@@ -76,7 +78,7 @@ export async function checkParity(folder: string): Promise<ParityDetails> {
   const precision = getFloat32MatmulPrecision();
   setFloat32MatmulPrecision('highest');
   using golden = openSafetensors(path);
-  const model = loadModel(folder);
+  const model = loadModel(folder, device);
   try {
     const check = new ParityCheck(folder, golden, model);
     for (const variant of ['full', 'padded']) scope(() => check.pass(variant));
@@ -249,7 +251,8 @@ class ParityCheck {
   #isFinite(tokens: readonly number[]): boolean {
     return scope(() =>
       noGrad(() => {
-        const ids = tensor(BigInt64Array.from(tokens, BigInt), { shape: [1, tokens.length] });
+        const { device } = this.#model;
+        const ids = tensor(BigInt64Array.from(tokens, BigInt), { shape: [1, tokens.length], device });
         return Number.isFinite(this.#model.forward({ tokens: ids }).hidden.sum().item());
       }),
     );
@@ -293,8 +296,9 @@ class ParityCheck {
     this.#parts.push({ name, key, error: relativeError(attended(ours), attended(reference)) });
   }
 
+  /** On the model's device. */
   #read(name: string): Tensor {
-    return this.#golden.tensor(name);
+    return upload(this.#golden.tensor(name), this.#model.device);
   }
 
   #tokens(variant: string): Tensor {
@@ -304,7 +308,8 @@ class ParityCheck {
     if (rows === null) {
       throw new Error(`${this.#golden.path}: there is no input_ids, so nothing of ${variant}.* can be compared`);
     }
-    const flat = tensor(BigInt64Array.from(rows.flat(), BigInt), { shape: [rows.length, rows[0]?.length ?? 0] });
+    const shape = [rows.length, rows[0]?.length ?? 0];
+    const flat = tensor(BigInt64Array.from(rows.flat(), BigInt), { shape, device: this.#model.device });
     return this.#inVocabulary('input_ids of golden.json', flat);
   }
 
@@ -366,9 +371,10 @@ function shiftedLoss(model: CausalModel, hidden: Tensor, labels: Tensor): Tensor
  */
 function paddedMask(attention: Tensor): Tensor {
   const [batch, time] = attention.shape as [number, number];
-  const causal = full([time, time], 1).tril().to('bool');
+  const { device } = attention;
+  const causal = full([time, time], 1, { device }).tril().to('bool');
   const open = causal.logicalAnd(attention.to('bool').unsqueeze(1)).unsqueeze(1);
-  return full([batch, 1, time, time], 0).maskedFill(open.logicalNot(), -(2 - 2 ** -23) * 2 ** 127);
+  return full([batch, 1, time, time], 0, { device }).maskedFill(open.logicalNot(), -(2 - 2 ** -23) * 2 ** 127);
 }
 
 /** Greedy continuations by `count` tokens each, never choosing `banned` ids; recomputes everything, uses no cache. */
@@ -381,7 +387,8 @@ function greedyContinuation(
   const given = prompts[0]?.length ?? 0;
   const values = scope(() =>
     noGrad(() => {
-      let tokens = tensor(BigInt64Array.from(prompts.flat(), BigInt), { shape: [prompts.length, given] });
+      const { device } = model;
+      let tokens = tensor(BigInt64Array.from(prompts.flat(), BigInt), { shape: [prompts.length, given], device });
       for (let i = 0; i < count; i++) {
         tokens = scope(() => {
           const [batch, time] = tokens.shape as [number, number];

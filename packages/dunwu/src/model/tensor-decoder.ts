@@ -32,9 +32,7 @@ export const MOST_RECORDED = 512;
 
 /** What a step computes with, beside weights: all on the device. */
 interface Step {
-  readonly shape: StepShape;
-  /** int64 [columns] each. */
-  readonly positions: Tensor;
+  /** Where each column's entry goes, int64 [columns]. */
   readonly slots: Tensor;
   /** Of every column, [columns, 1, rotated width]: cosines, and sines with the sign of the pair's place. */
   readonly cosine: Tensor;
@@ -149,8 +147,6 @@ export class TensorDecoder {
     const keys = arange(0, pagesEach * PAGE_TOKENS, 1, { dtype: 'int64', device: this.device });
     let [first, table] = [0, 3 * columns];
     return {
-      shape,
-      positions,
       slots: numbers.narrow(0, 2 * columns, columns),
       cosine: pairs(cosine, cosine),
       sine: pairs(sine.neg(), sine),

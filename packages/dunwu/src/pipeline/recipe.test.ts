@@ -97,6 +97,9 @@ test('a wrong value: place, what was found, what is allowed', async () => {
   expect(await fault(GOOD.replace('equation', 'equations'))).toBe(
     'r.yaml:2:15: task.type: "equations" is not allowed. Did you mean `equation`? Allowed: word-problem, equation',
   );
+  expect(await fault(`${GOOD}compute: { device: gpu }\n`)).toBe(
+    'r.yaml:11:20: compute.device: expected auto, cpu, cuda or cuda:N',
+  );
   expect(await fault(`${GOOD}compute: { threads: many, dtype: float16 }\n`)).toBe(
     'r.yaml:11:21: compute.threads: "many" is not allowed. Allowed: `auto` or a number\n' +
       'r.yaml:11:34: compute.dtype: "float16" is not allowed. Did you mean `bfloat16`? Allowed: auto, float32, bfloat16',

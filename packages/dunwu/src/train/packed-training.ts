@@ -2,6 +2,7 @@ import { getFloat32MatmulPrecision, scope, type Tensor, tensor, tokenLogprobs } 
 import type { Loader } from '../data/loader.js';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
+import { computeType } from '../model/compute-type.js';
 import type { MoeLayer, RouterOutput } from '../model/moe.js';
 import { languageModelLoss } from '../objective/language-model.js';
 import { type Metrics, type Objective, readStep } from '../objective/metrics.js';
@@ -89,7 +90,7 @@ export async function trainPacked(
   const optimizer = new Optimizer(model.trained(), config.optimizer);
   const flopCount = modelFlops(model);
   const { device } = model;
-  const peak = matmulRate({ precision: getFloat32MatmulPrecision(), seconds: 0.15, device });
+  const peak = matmulRate({ dtype: computeType(), precision: getFloat32MatmulPrecision(), seconds: 0.15, device });
   const { auxiliary } = plan;
   const moeLayers = [...model.moeLayers, ...(auxiliary?.moeLayers ?? [])];
   const objectiveOf = plan.objective ?? ((step: PackedStep) => nextTokenObjective(model, step));

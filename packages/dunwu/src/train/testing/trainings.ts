@@ -25,6 +25,7 @@ import { rewardModelConfig } from '../reward-model-config.js';
 import { sft } from '../sft.js';
 import { sftConfig } from '../sft-config.js';
 import { liveTeacher } from '../teacher.js';
+import { StoredTeacher, writeTeacherStore } from '../teacher-store.js';
 import type { TestHost } from './host.js';
 import { pickTask } from './pick.js';
 
@@ -156,6 +157,22 @@ export const TRAININGS: readonly Training[] = [
       const live = liveTeacher(teacher, { temperature: 1, topK: 4, vocabulary: 24 });
       await distillFromRows(host, student, live, documents(12), distillFromRowsConfig.parse(config), 24);
       teacher.dispose();
+      return student;
+    },
+  },
+  {
+    name: 'distil from stored rows',
+    waits: 2,
+    run: async (host, device) => {
+      // What a teacher said elsewhere: it is read from files, and goes to the student's device.
+      const [student, teacher] = [model(dense, device), model(deepseek, 'cpu', 8)];
+      const plan = { temperature: 1, topK: 4, vocabulary: 24, time: 20 };
+      await writeTeacherStore(host, host.dir, teacher, documents(12), plan);
+      teacher.dispose();
+      const stored = new StoredTeacher(host.dir, plan);
+      const config = { steps, optimizer: adamw, packing: { batch: 2, time: 20 }, loss: { top_k: 4 } };
+      await distillFromRows(host, student, stored, documents(12), distillFromRowsConfig.parse(config), 24);
+      stored.close();
       return student;
     },
   },
