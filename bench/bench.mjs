@@ -35,6 +35,9 @@ With --device cuda, and without start:
 training-bf16, generation-bf16, grpo-bf16, dense-training-bf16, dense-generation-bf16: ours computes in bfloat16. Left out
 where ours cannot; the line that says so says why.
 
+training-high, grpo-high, dense-training-high: ours in float32 with compute.float32_matmul_precision: high, which may make
+three products of bfloat16 for one of float32 (docs/recipes.md).
+
 Peers: "default" is the peer as it comes, in float32; "tuned" is that after torch.set_float32_matmul_precision("medium");
 "bf16" is autocast to bfloat16 (training; TRL's bf16=True) or a model in bfloat16 (generation). Float32 training is
 compared with float32 alone; everything else with the best of all three.
@@ -91,18 +94,33 @@ const FLOAT32 = ['default', 'tuned'];
 const SETTINGS = [...FLOAT32, 'bf16'];
 
 /**
- * `model`: whose part of workload.json; `dtype`: what ours computes in; `reach`: times the best peer; `warmUp`:
+ * `model`: whose part of workload.json; `dtype`, `precision`: what ours computes in, and its float32 products; `reach`: times the best peer; `warmUp`:
  * repetitions before the first turn; `settle`: untimed ones at the begin of each turn, after the wait; `repeat`: timed;
  * `devices`: where it is measured; `share`: of what the device can do, in percent, to reach.
  */
 const WORKS = {
   training: work('training', 'tiny', 2, { warmUp: 3, settle: 1, repeat: 5, settings: FLOAT32 }),
+  'training-high': work('training', 'tiny', 2, {
+    warmUp: 3,
+    settle: 1,
+    repeat: 5,
+    settings: FLOAT32,
+    precision: 'high',
+    devices: ['cpu'],
+  }),
   'training-bf16': work('training', 'tiny', 3, { warmUp: 3, settle: 1, repeat: 5, dtype: 'bfloat16' }),
   generation: work('generation', 'tiny', 10, { repeat: 2 }),
   'generation-bf16': work('generation', 'tiny', 10, { repeat: 2, dtype: 'bfloat16' }),
   grpo: work('grpo', 'tiny', 5, { warmUp: 2, repeat: 2 }),
+  'grpo-high': work('grpo', 'tiny', 5, { warmUp: 2, repeat: 2, precision: 'high', devices: ['cpu'] }),
   'grpo-bf16': work('grpo', 'tiny', 5, { warmUp: 2, repeat: 2, dtype: 'bfloat16' }),
   'dense-training': work('training', 'dense', 1.1, { repeat: 3, settings: FLOAT32 }),
+  'dense-training-high': work('training', 'dense', 1.1, {
+    repeat: 3,
+    settings: FLOAT32,
+    precision: 'high',
+    devices: ['cpu'],
+  }),
   'dense-training-bf16': work('training', 'dense', 1.1, { repeat: 3, dtype: 'bfloat16' }),
   'dense-generation': work('generation', 'dense', 3, { repeat: 2 }),
   'dense-generation-bf16': work('generation', 'dense', 3, { repeat: 2, dtype: 'bfloat16' }),
@@ -118,7 +136,15 @@ const WORKS = {
 
 function work(kind, model, reach, plan) {
   const amount = KINDS[kind].amount?.(workload[model]) ?? null;
-  const usual = { warmUp: 1, settle: 0, dtype: 'float32', settings: SETTINGS, devices: DEVICES, share: null };
+  const usual = {
+    warmUp: 1,
+    settle: 0,
+    dtype: 'float32',
+    precision: 'auto',
+    settings: SETTINGS,
+    devices: DEVICES,
+    share: null,
+  };
   return { ...KINDS[kind], kind, model, reach, amount, ...usual, ...plan };
 }
 
@@ -259,7 +285,7 @@ async function measure(name, folder, versions, load, options) {
   const { rounds, python } = options;
   const plan = WORKS[name];
   const place = join(folder, plan.model);
-  const own = [join(here, 'ours.mjs'), plan.kind, plan.dtype, place];
+  const own = [join(here, 'ours.mjs'), plan.kind, plan.dtype, plan.precision, place];
   const contestants = { ours: await start('ours', process.execPath, own, options, plan, false) };
   const missing = plan.needs.filter((needed) => versions[needed] === undefined);
   for (const setting of missing.length > 0 ? [] : plan.settings) {

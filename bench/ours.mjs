@@ -4,8 +4,9 @@
 //   node bench/ours.mjs write-model FOLDER MODEL                the weights that everyone starts from; MODEL: one of workload.json
 //   node bench/ours.mjs check-bfloat16 WORK THREADS DEVICE      {"problem": why WORK cannot be done in bfloat16, or null}
 //   node bench/ours.mjs limits THREADS DEVICE                   what the device can do at most (lib/limits.mjs), or null without it
-//   node bench/ours.mjs WORK DTYPE FOLDER THREADS DEVICE        WORK: training, generation or grpo; DTYPE: float32 or bfloat16;
-//                                                               DEVICE: cpu or cuda
+//   node bench/ours.mjs WORK DTYPE PRECISION FOLDER THREADS DEVICE
+//                                                               WORK: training, generation or grpo; DTYPE: float32 or bfloat16;
+//                                                               PRECISION: auto or high; DEVICE: cpu or cuda
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -246,8 +247,8 @@ async function main([work, ...args]) {
     process.stdout.write(JSON.stringify(measureLimits(workload, Number(threads), device)));
     return;
   }
-  const [dtype, folder, threads, device] = args;
-  useCompute({ threads: Number(threads), dtype, device });
+  const [dtype, precision, folder, threads, device] = args;
+  useCompute({ threads: Number(threads), dtype, device, float32_matmul_precision: precision });
   const model = loadModel(join(folder, 'model'), device);
   const inputs = JSON.parse(readFileSync(join(folder, 'inputs.json'), 'utf8'));
   const contestant = WORKS[work](model, inputs);

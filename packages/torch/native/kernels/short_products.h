@@ -300,7 +300,9 @@ inline void give_sums(const float* sums, int64_t rows, int64_t columns, Short* t
 }
 
 /// Rows of a block of a product, and the depth that is taken at a time: a panel of that depth stays in the first cache for all rows.
-constexpr int64_t kBlockRows = 128, kBlockDepth = 256;
+constexpr int64_t kBlockRows = 128;
+template <typename T>
+constexpr int64_t kBlockDepth = 256 / kParts<T>;
 
 /// Rows begin..end of y = x · B. x [.., depth] and y [.., columns], a row after the other; B in panels.
 template <typename T, typename Out>
@@ -325,9 +327,9 @@ void multiply_panels(const T* x, int64_t begin, int64_t end, int64_t depth, int6
       a = {room.data(), whole, apart};
     }
     for (int64_t n = 0; n < columns; n += kPanel) {
-      for (int64_t k = 0; k < whole; k += kBlockDepth)
+      for (int64_t k = 0; k < whole; k += kBlockDepth<T>)
         for (int64_t i = 0; i < rows; i += 32)
-          tile_product<kCount>({a.memory + i * a.stride + k, a.stride, a.apart}, panels, k / 2, n, std::min(kBlockDepth, whole - k), sums + i * kPanel, kPanel, k > 0);
+          tile_product<kCount>({a.memory + i * a.stride + k, a.stride, a.apart}, panels, k / 2, n, std::min(kBlockDepth<T>, whole - k), sums + i * kPanel, kPanel, k > 0);
       for (int64_t i = 0; i < rows; i += 32) give_sums(sums + i * kPanel, std::min<int64_t>(32, rows - i), std::min(kPanel, columns - n), y + (m + i) * columns + n, columns);
     }
   }
@@ -341,12 +343,12 @@ void weight_gradient(const T* dy, int64_t outputs, int64_t tokens, int64_t begin
     if (!add) std::fill(dw + begin * inputs, dw + end * inputs, 0.0f);
     return;
   }
-  LineVector<Short> room(kCount * kBlockRows * kBlockDepth, Short(0.0f));
+  LineVector<Short> room(kCount * kBlockRows * kBlockDepth<T>, Short(0.0f));
   alignas(64) float sums[32 * kPanel];
   for (int64_t n = begin; n < end; n += kBlockRows) {
     const int64_t rows = std::min(kBlockRows, end - n);
-    for (int64_t t = 0; t < tokens; t += kBlockDepth) {
-      const int64_t depth = std::min(kBlockDepth, tokens - t), whole = padded(depth, kTileDepth), apart = kBlockRows * whole;
+    for (int64_t t = 0; t < tokens; t += kBlockDepth<T>) {
+      const int64_t depth = std::min(kBlockDepth<T>, tokens - t), whole = padded(depth, kTileDepth), apart = kBlockRows * whole;
       transpose_columns<kCount>(dy + t * outputs, outputs, depth, n, n + rows, room.data(), whole, apart);
       for (int64_t k = 0; k < inputs; k += kPanel) {
         for (int64_t i = 0; i < rows; i += 32) {
