@@ -211,7 +211,8 @@ describe.each(MODELS)('%s', (_name, make) => {
           reason: length === undefined ? 'length' : 'stop',
         };
       });
-      const [answers] = await Promise.all([one, request(1), request(2)].map((each) => engine().generate(each)));
+      const served = engine();
+      const [answers] = await Promise.all([one, request(1), request(2)].map((each) => served.generate(each)));
       expect(plain(answers ?? [])).toEqual(expected);
       expect(await alone(one)).toEqual(expected);
     }
