@@ -143,10 +143,12 @@ at::Tensor by_sequence(const at::Tensor& query, const at::Tensor& key, const at:
   return at::cat(parts);
 }
 
-/// The kernels' demands on widths.
+/// The kernels' demands on widths, and on where rows begin.
 void check_flash(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
   const int64_t width = query.size(2);
   TORCH_CHECK(query.element_size() == 2 && width % 8 == 0 && width <= 256 && key.size(2) == width && value.size(2) == width, "flash attention: ", query.scalar_type(), query.sizes(), key.sizes(), value.sizes());
+  for (const at::Tensor& x : {query, key, value})
+    TORCH_CHECK(x.storage_offset() % 8 == 0 && x.stride(0) % 8 == 0 && x.stride(1) % 8 == 0 && x.stride(2) == 1, "flash attention: rows that do not begin at 16 bytes");
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> flash_forward(

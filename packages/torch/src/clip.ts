@@ -1,5 +1,5 @@
 import { noGrad } from './autograd.js';
-import { foreachMulTensor_, foreachNorm, full, stack, zeros } from './generated/functions.js';
+import { foreachMul_, foreachMulTensor_, foreachNorm, full, stack, zeros } from './generated/functions.js';
 import { scope } from './scope.js';
 import type { Tensor } from './tensor.js';
 
@@ -41,13 +41,19 @@ export function clipGradients(params: Iterable<Tensor>, maxNorm: number): Tensor
     scope(() => {
       const grads = gradients(params);
       const norm = totalNorm(grads);
-      // In float64, so that the factor is rounded once.
+      if (norm.device === 'cpu') {
+        // To look costs nothing here, and saves going through all gradients where nothing is scaled.
+        const length = norm.item();
+        const factor = maxNorm / (length + 1e-6);
+        if (Number.isFinite(length) && factor < 1) foreachMul_(grads, factor);
+        return norm;
+      }
+      // The same on the device, in float64 so that the factor is rounded once.
       const factor = full([], maxNorm, { dtype: 'float64', device: norm.device })
         .div(norm.to('float64').add(1e-6))
         .clampMax(1)
         .maskedFill(norm.isfinite().logicalNot(), 1);
-      // On the CPU to look costs nothing, and saves going through all gradients where the factor is 1.
-      if (norm.device !== 'cpu' || factor.item() !== 1) foreachMulTensor_(grads, factor.to(norm.dtype));
+      foreachMulTensor_(grads, factor.to(norm.dtype));
       return norm;
     }),
   );

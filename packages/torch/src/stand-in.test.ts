@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  clipGradients,
   type DType,
   grad,
   groupedAttention,
@@ -84,6 +85,29 @@ it('tensor on a device, without waiting', () => {
   expect(made.numbers()).toEqual([1, 2, 3, 4]);
 });
 
+it('clipGradients: to the bit what is done on the CPU, without waiting; not finite: as they are', () => {
+  const clipped = (on: string, grads: readonly number[][], maxNorm: number) => {
+    const params = grads.map((values) => {
+      const param = placed(tensor(values), on);
+      param.grad = tensor(values, { device: on });
+      return param;
+    });
+    waits();
+    const norm = clipGradients(params, maxNorm);
+    expect(waits()).toBe(0);
+    return [norm.item(), ...params.map((param) => param.grad?.numbers())];
+  };
+  const grads = [[0.3, -1.7, 2.9], [4.1]];
+  expect(clipped(device, grads, 0.7)).toEqual(clipped('cpu', grads, 0.7));
+  expect(clipped(device, grads, 70)).toEqual(clipped('cpu', grads, 70));
+  expect(clipped(device, [[1, Number.NaN], [4]], 1)).toEqual([Number.NaN, [1, Number.NaN], [4]]);
+  expect(clipped(device, [[Number.POSITIVE_INFINITY], [4]], 1)).toEqual([
+    Number.POSITIVE_INFINITY,
+    [Number.POSITIVE_INFINITY],
+    [4],
+  ]);
+});
+
 /** Two rows of 6 tokens: sequences of 3, 1 and 2, and one of 6. */
 const STARTS = [0, 0, 0, 3, 4, 4, 0, 0, 0, 0, 0, 0];
 const sequences = (on: string): Sequences => ({
@@ -119,6 +143,11 @@ describe.each(['float32', 'bfloat16'] as const)('attention off the CPU, %s', (dt
     compare([randn([12, 3, 10]), randn([12, 3, 11]), randn([12, 4])], (on, [query, kv, key]) => {
       const [first, whole] = given(on);
       return latentAttention(query as Tensor, kv as Tensor, key as Tensor, first, 6, 0.3, whole);
+    });
+    // And one whose values are as wide as that, but do not begin where the kernels want them.
+    compare([randn([12, 3, 16]), randn([12, 3, 28]), randn([12, 4])], (on, [query, kv, key]) => {
+      const [first, whole] = given(on);
+      return latentAttention(query as Tensor, kv as Tensor, key as Tensor, first, 6, 0.2, whole);
     });
     compare([randn([12, 8, 6])], (on, [qkv]) => {
       const [first, whole] = given(on);

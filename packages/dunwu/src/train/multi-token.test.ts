@@ -32,7 +32,7 @@ function pack(documents: readonly TokenDocument[], batch: number, time: number):
 
 /** A step of one micro-batch. Call inside a scope. */
 function stepOf(model: CausalModel, batch: PackedBatch, targetsInBatch?: number): PackedStep {
-  const rows = packedTensors(batch);
+  const rows = packedTensors(batch, 'cpu');
   const { hidden } = model.forward(rows);
   return { batch, rows, hidden, targetsInBatch: targetsInBatch ?? batch.lossMask.reduce((a, b) => a + b, 0) };
 }

@@ -55,7 +55,7 @@ describe('packed equals one by one', () => {
     const targets = rows.reduce((sum, { mask }) => sum + (mask as number[]).reduce((a, b) => a + b, 0), 0);
     expect(targets).toBe(6 * 2 + 3 * 4);
     const packed = scope(() => {
-      const on = packedTensors(batch);
+      const on = packedTensors(batch, 'cpu');
       const { hidden } = model.forward(on);
       const { loss } = targetObjective(model, { batch, rows: on, hidden, targetsInBatch: targets });
       loss.backward();

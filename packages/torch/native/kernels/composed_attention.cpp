@@ -11,10 +11,14 @@ namespace {
 constexpr int64_t kWidest = 256;
 
 /// Whole sequences, one after another, without a mask (FlashAttention-2, arXiv 2307.08691). Its kernels want one width for queries, keys
-/// and values, a multiple of 8: zeros behind the numbers change neither a score nor a sum.
+/// and values, a multiple of 8, and every row to begin at 16 bytes. Zeros behind the numbers change neither a score nor a sum.
 at::Tensor by_sequence(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const at::Tensor& bounds, int64_t longest, double scale) {
   const int64_t width = (std::max(query.size(2), value.size(2)) + 7) / 8 * 8;
-  const auto wide = [&](const at::Tensor& x) { return x.size(2) == width ? x : at::constant_pad_nd(x, {0, width - x.size(2)}); };
+  const auto wide = [&](const at::Tensor& x) {
+    if (x.size(2) != width) return at::constant_pad_nd(x, {0, width - x.size(2)});
+    const bool aligned = x.storage_offset() % 8 == 0 && x.stride(0) % 8 == 0 && x.stride(1) % 8 == 0 && x.stride(2) == 1;
+    return aligned ? x : x.clone(at::MemoryFormat::Contiguous);
+  };
   const at::Tensor mixed = std::get<0>(at::_flash_attention_forward(wide(query), wide(key), wide(value), bounds, bounds, longest, longest, 0.0, true, false, scale));
   return mixed.narrow(2, 0, value.size(2)).reshape({query.size(0), query.size(1) * value.size(2)});
 }
