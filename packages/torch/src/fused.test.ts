@@ -117,6 +117,18 @@ describe('shortLinear', () => {
   });
 });
 
+it('the gradient of a head that is kept transposed, in bfloat16', () => {
+  manualSeed(6);
+  const base = randn([64, 50]).mul(0.1);
+  const [hidden, targets] = [randn([21, 64]).to('bfloat16'), randint(0, 50, [21], { dtype: 'int64' })];
+  const gradients = [base.t(), base.t().contiguous()].map((weight) => {
+    const own = weight.detach();
+    own.requiresGrad = true;
+    return grad([tokenLogprobs(hidden, own, targets)[0].sum()], [own])[0] as Tensor;
+  });
+  expect(error(gradients[0] as Tensor, gradients[1] as Tensor)).toBeLessThan(1e-6);
+});
+
 describe("float32 products under 'high'", () => {
   const before = getFloat32MatmulPrecision();
   beforeEach(() => setFloat32MatmulPrecision('high'));

@@ -65,7 +65,7 @@ describe.each(MODELS)('%s', (_name, make) => {
 });
 
 it.each(MODELS.filter(([name]) => name.includes('tile')))(
-  '%s, in bfloat16: alone and in company the same bits; what lies in a page beyond a text does not matter',
+  '%s, in bfloat16: alone, in company and on two threads the same bits; what lies in a page beyond a text does not matter',
   (_, make) => {
     const model = make();
     const texts = rows(9, 24);

@@ -27,8 +27,8 @@ export interface DecoderStep {
  * as {@link CausalModel.step}, which is its reference. In float32 a sequence's logits do not depend on what else is in the
  * batch, nor on the number of threads, bit for bit.
  *
- * With float32 weights nothing is copied: a later update of the weights is seen. In bfloat16 the weights are copied when the
- * decoder is made, and so, in either type, are matrices that have adapters beside them: W + scale · B A.
+ * In the type that weights are kept in nothing is copied. Matrices that are read in another, or have adapters beside them
+ * (W + scale · B A), are copied when the decoder is made: after an update of the weights it takes a new one.
  */
 export class Decoder {
   readonly #model: CausalModel;

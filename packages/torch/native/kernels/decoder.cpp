@@ -190,13 +190,13 @@ class TypedDecoder : public Decoder {
       for (int64_t i = 0; i < layers; ++i) {
         const Layer<W>& layer = layer_[i];
         normalise(team, room.x, room.normed, layer.input_norm, hidden_, width, eps_);
-        team.meet(); 
+        team.meet();
         if (latent_)
           latent_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         else
           grouped_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         normalise(team, room.x, room.normed, layer.post_norm, hidden_, width, eps_);
-        team.meet(); 
+        team.meet();
         if (layer.dense)
           feed_forward(team, layer, width, room);
         else
@@ -212,12 +212,12 @@ class TypedDecoder : public Decoder {
         for (int64_t k = begin; k < end; ++k)
           for (int64_t i = 0; i < last; ++i) room.first[k * last + i] = i < in.wanted_count ? room.x[k * width + in.wanted[i]] : 0.0f;
       }
-      team.meet(); 
+      team.meet();
       normalise(team, room.first, room.normed, final_norm_, hidden_, last, eps_);
-      team.meet(); 
+      team.meet();
       prepare(team, room.normed, hidden_, last, room.packed);
       apply(team, {head_, nullptr}, room.normed, last, room.wide, room.packed);
-      team.meet(); 
+      team.meet();
       // Rows of logits, as samplers want them.
       const auto [begin, end] = team.share(in.wanted_count);
       for (int64_t v = 0; v < vocabulary; v += kColumnBlock)
@@ -352,7 +352,7 @@ class TypedDecoder : public Decoder {
       for (int64_t k = 0; k < hidden_; ++k)
         room.x[k * width + m] = m >= in.columns ? 0.0f : wide(exact_embedding_ != nullptr ? static_cast<W>(exact_embedding_[row + k]) : embedding_[row + k]);
     }
-    team.meet(); 
+    team.meet();
   }
 
   /// Columns that are no token's: numbers left there could be denormal, and slow.
@@ -362,7 +362,8 @@ class TypedDecoder : public Decoder {
 
   /// RMSNorm of each column; to be met after.
   static void normalise(const Team& team, const float* x, float* y, const float* weight, int64_t depth, int64_t width, float eps) {
-    const auto [begin, end] = team.share(width, kLanes);
+    // The same columns as those who read them next without a meeting.
+    const auto [begin, end] = team.share(width, kColumnBlock);
     for (int64_t m = begin; m < end; m += kLanes) {
       Lanes squares{};
       for (int64_t k = 0; k < depth; ++k) {
@@ -383,7 +384,7 @@ class TypedDecoder : public Decoder {
     if (!on_units(depth)) return;
     const auto [begin, end] = team.share(depth / 2);
     pack_pairs(x, begin, end, width, packed);
-    team.meet(); 
+    team.meet();
   }
 
   /// Rows begin..end of a product with an operand that was prepared; begin is a whole tile.
@@ -474,7 +475,7 @@ class TypedDecoder : public Decoder {
     prepare(team, room.normed, hidden_, width, room.packed);
     if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent, room.packed);
     apply(team, layer.kv_a, room.normed, width, kv, room.packed);
-    team.meet(); 
+    team.meet();
     // The norms on both latents use 1e-6 whatever eps says, as the published code.
     if (layer.compressed) normalise(team, query_latent, query_latent, layer.query_norm, layer.query_a.weight.rows, width, 1e-6f);
     normalise(team, kv, kv, layer.kv_norm, rank_, width, 1e-6f);
@@ -493,10 +494,10 @@ class TypedDecoder : public Decoder {
         std::fill(to + rank_ + rope, to + entry_width, W(0.0f));  // read with the rest, and what lies there may be no number
       }
     }
-    team.meet(); 
+    team.meet();
     if (layer.compressed) prepare(team, query_latent, layer.query_a.weight.rows, width, room.packed);
     apply(team, layer.query_b, layer.compressed ? query_latent : room.normed, width, query, room.packed);
-    team.meet(); 
+    team.meet();
     // The query, moved into the latent space: head by head, the transpose of its key matrix.
     float* moved = room.first;
     {
@@ -508,7 +509,7 @@ class TypedDecoder : public Decoder {
         at += to - from;
       }
     }
-    team.meet(); 
+    team.meet();
     float* mixed = room.third;
     {
       const int64_t parts = (heads_ + head_block_ - 1) / head_block_;
@@ -547,7 +548,7 @@ class TypedDecoder : public Decoder {
       }
       if (on_units_) open_tiles();
     }
-    team.meet(); 
+    team.meet();
     float* values = room.second;
     {
       const auto [begin, end] = team.share(heads_ * value_width_, 8);
@@ -558,10 +559,10 @@ class TypedDecoder : public Decoder {
         at += to - from;
       }
     }
-    team.meet(); 
+    team.meet();
     prepare(team, values, heads_ * value_width_, width, room.packed);
     apply(team, layer.output, values, width, room.x, room.packed, true);
-    team.meet(); 
+    team.meet();
   }
 
   void grouped_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
@@ -570,7 +571,7 @@ class TypedDecoder : public Decoder {
     float* qkv = room.first;
     prepare(team, room.normed, hidden_, width, room.packed);
     apply(team, layer.qkv, room.normed, width, qkv, room.packed);
-    team.meet(); 
+    team.meet();
     {
       // The new entries of the cache.
       const auto [begin, end] = team.share(width, kColumnBlock);
@@ -595,7 +596,7 @@ class TypedDecoder : public Decoder {
         }
       }
     }
-    team.meet(); 
+    team.meet();
     float* mixed = room.second;
     {
       const auto [begin, end] = attention_share(team, in, groups_);
@@ -626,10 +627,10 @@ class TypedDecoder : public Decoder {
       }
       if (on_units_) open_tiles();
     }
-    team.meet(); 
+    team.meet();
     prepare(team, mixed, heads_ * head_width_, width, room.packed);
     apply(team, layer.output, mixed, width, room.x, room.packed, true);
-    team.meet(); 
+    team.meet();
   }
 
   /// silu(gate) · up of rows begin..end, of `count` rows each.
@@ -644,13 +645,13 @@ class TypedDecoder : public Decoder {
     const int64_t inner = layer.gate_up.weight.rows / 2;
     prepare(team, room.normed, hidden_, width, room.packed);
     apply(team, layer.gate_up, room.normed, width, room.first, room.packed);
-    team.meet(); 
+    team.meet();
     const auto [begin, end] = team.share(inner);
     swiglu(room.first, room.second, begin, end, inner, width);
-    team.meet(); 
+    team.meet();
     prepare(team, room.second, inner, width, room.packed);
     apply(team, layer.down, room.second, width, room.x, room.packed, true);
-    team.meet(); 
+    team.meet();
   }
 
   /// Some columns of x [rows, width], and zeros up to `columns` of them.
@@ -668,14 +669,14 @@ class TypedDecoder : public Decoder {
     const bool has_shared = layer.gate_up.weight.rows > 0;
     const int64_t shared_inner = layer.gate_up.weight.rows / 2;
     if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first, room.packed);
-    team.meet(); 
+    team.meet();
     {
       const auto [begin, end] = team.share(tokens);
       for (int64_t m = begin; m < end; ++m) choose(layer, room.third, width, m, room.chosen + m * top_k_, room.weights + m * top_k_, room.own[team.member]);
       const auto [first, last] = team.share(shared_inner);
       if (has_shared) swiglu(room.first, room.second, first, last, shared_inner, width);
     }
-    team.meet(); 
+    team.meet();
     // Before the experts, so that nobody waits for it.
     if (has_shared) prepare(team, room.second, shared_inner, width, room.other_packed);
     // Who goes where: the same lists on every thread, which is cheaper than to wait for one.
@@ -710,11 +711,9 @@ class TypedDecoder : public Decoder {
         work += columns * inner_;
         if (middle < low || middle >= high) continue;
         const int32_t* which = members.data() + from[e];
-        // Of packed operands the pairs are gathered, each as a number of 32 bits.
-        if (on_units(hidden_))
-          gather(reinterpret_cast<const int32_t*>(room.packed), hidden_ / 2, width, which, count[e], reinterpret_cast<int32_t*>(packed), columns);
-        else
-          gather(room.normed, hidden_, width, which, count[e], inputs, columns);
+        // Of packed operands the pairs are gathered, each as a number of 32 bits. Rows that are no whole tile are multiplied without the units.
+        if (on_units(hidden_)) gather(reinterpret_cast<const int32_t*>(room.packed), hidden_ / 2, width, which, count[e], reinterpret_cast<int32_t*>(packed), columns);
+        if (!on_units(hidden_) || 2 * inner_ % kTileRows != 0) gather(room.normed, hidden_, width, which, count[e], inputs, columns);
         multiply_prepared(rows_of(layer.experts_gate_up, e * 2 * inner_, 2 * inner_), 0, 2 * inner_, inputs, columns, gates, false, packed);
         swiglu(gates, inner, 0, inner_, inner_, columns);
         if (on_units(inner_)) pack_pairs(inner, 0, inner_ / 2, columns, packed);
@@ -722,7 +721,7 @@ class TypedDecoder : public Decoder {
       }
     }
     if (has_shared) apply(team, layer.down, room.second, width, room.x, room.other_packed, true);
-    team.meet(); 
+    team.meet();
     {
       // Each token's experts are added in the order of choice.
       const auto [begin, end] = team.share(hidden_);
@@ -733,7 +732,7 @@ class TypedDecoder : public Decoder {
         for (int64_t k = begin; k < end; ++k) room.x[k * width + m] += share * y[k * columns];
       }
     }
-    team.meet(); 
+    team.meet();
   }
 
   /// The gate for column m: its experts, best first, and their weights. `room` holds 2 · experts + groups numbers.
@@ -845,20 +844,19 @@ int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10
   return last;
 }
 
-/// A tensor of bfloat16 in memory of its own, where it is large: decoders come and go with every update of the weights, and the heap
-/// would neither give their memory back nor find it again in one piece.
-at::Tensor own_memory(at::IntArrayRef sizes) {
+/// A tensor in memory of its own, not filled, where it is large: the system gives memory to what is written, and takes it back as soon as the
+/// tensor goes. The heap would do neither, and may not find it again in one piece.
+at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) {
 #if defined(__linux__)
   constexpr size_t kLarge = 1 << 20;
-  const size_t bytes = c10::multiply_integers(sizes) * sizeof(c10::BFloat16);
+  const size_t bytes = c10::multiply_integers(sizes) * c10::elementSize(type);
   if (bytes >= kLarge) {
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "decoder: there is no memory for ", bytes, " bytes of weights");
-    madvise(memory, bytes, MADV_HUGEPAGE);
-    return at::from_blob(memory, sizes, [bytes](void* own) { munmap(own, bytes); }, at::kBFloat16);
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "own_memory: there is no room for ", bytes, " bytes");
+    return at::from_blob(memory, sizes, [bytes](void* own) { munmap(own, bytes); }, type);
   }
 #endif
-  return at::empty(sizes, at::kBFloat16);
+  return at::empty(sizes, type);
 }
 
 /// float32 (or bfloat16) weights [.., rows, columns] rounded to bfloat16 and in the order of the matrix units; empty where there are none, or
@@ -866,7 +864,10 @@ at::Tensor own_memory(at::IntArrayRef sizes) {
 at::Tensor decoder_tiles(const at::Tensor& weight) {
   const int64_t columns = weight.size(-1), rows = weight.numel() / std::max<int64_t>(columns, 1);
   if (!has_tiles() || !fits_tiles(weight.size(-2), columns)) return at::empty({0}, at::kBFloat16);
-  const at::Tensor exact = weight.to(at::kFloat).contiguous(), tiles = own_memory(weight.sizes());
+  const at::Tensor exact = weight.to(at::kFloat).contiguous(), tiles = own_memory(weight.sizes(), at::kBFloat16);
+#if defined(__linux__)
+  madvise(tiles.data_ptr(), tiles.nbytes(), MADV_HUGEPAGE);
+#endif
   auto* to = tiles.data_ptr<c10::BFloat16>();
   const float* from = exact.const_data_ptr<float>();
   at::parallel_for(0, rows / kTileRows, 1, [&](int64_t begin, int64_t end) { pack_tiles(from, begin * kTileRows, end * kTileRows, columns, to); });
@@ -874,8 +875,6 @@ at::Tensor decoder_tiles(const at::Tensor& weight) {
 }
 
 void decoder_free(int64_t number) { decoders().erase(number); }
-
-int64_t decoder_entry_width(int64_t number) { return decoder(number).entry_width; }
 
 at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tensor& lengths, const at::Tensor& sequences, const at::Tensor& pages, const at::Tensor& wanted, const at::Tensor& cosine, const at::Tensor& sine, at::TensorList cache) {
   Decoder& model = decoder(number);
@@ -912,9 +911,9 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
   m.def("decoder_create(Tensor[] tensors, str[] names, str[] settings, float[] values, ScalarType dtype) -> int", decoder_create);
+  m.def("own_memory(int[] sizes, ScalarType dtype) -> Tensor", own_memory);
   m.def("decoder_tiles(Tensor weight) -> Tensor", decoder_tiles);
   m.def("decoder_free(int decoder) -> ()", decoder_free);
-  m.def("decoder_entry_width(int decoder) -> int", decoder_entry_width);
   m.def("decoder_step(int decoder, Tensor tokens, Tensor lengths, Tensor sequences, Tensor pages, Tensor wanted, Tensor cosine, Tensor sine, Tensor(a!)[] cache) -> Tensor", decoder_step);
 }
 

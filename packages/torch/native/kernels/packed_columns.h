@@ -8,7 +8,7 @@
 
 #include "columns.h"
 
-#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__linux__)
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__linux__)
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -58,8 +58,10 @@ struct alignas(64) TileShape {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
+/// Before tiles are loaded: GCC's intrinsics do not say that they read memory, and what was stored there just now might not be yet.
+inline void written() { asm volatile("" ::: "memory"); }
+
 inline void take_shape(const TileShape& shape) {
-  // GCC's intrinsic says of the first eight bytes only that they are read: without this the others might never be written.
   asm volatile("" : : "r"(&shape) : "memory");
   _tile_loadconfig(&shape);
 }
@@ -100,6 +102,7 @@ struct TileWalk {
 /// 64 rows by 16 columns.
 inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, int64_t width, float* y, bool add) {
   const int64_t y_row = width * 4, y_block = kTileRows * width;
+  written();
   if (add) {
     _tile_loadd(0, y, y_row);
     _tile_loadd(1, y + y_block, y_row);
@@ -133,6 +136,7 @@ inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, 
 inline void tiles_2_2(const TileWalk& w, int64_t depth, const c10::BFloat16* x, int64_t width, float* y, bool add) {
   const int64_t y_row = width * 4;
   float* below = y + kTileRows * width;
+  written();
   if (add) {
     _tile_loadd(0, y, y_row);
     _tile_loadd(1, y + 16, y_row);
@@ -164,6 +168,7 @@ inline void tiles_2_2(const TileWalk& w, int64_t depth, const c10::BFloat16* x, 
 /// 16 rows by 16 columns.
 inline void tiles_1_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, int64_t width, float* y, bool add) {
   const int64_t y_row = width * 4;
+  written();
   if (add)
     _tile_loadd(0, y, y_row);
   else

@@ -190,7 +190,7 @@ inline void attend_heads(const Reading<C>& read, const float* queries, float* sc
 }
 
 /// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros; outputs [heads, value_width].
-/// Keys and values are parts of the entries. `scores` has room for 4 · padded(tokens) numbers.
+/// Keys and values are parts of the entries. `scores` has room for padded(tokens) numbers of four heads.
 template <typename C>
 inline void attend(const Reading<C>& read, const float* queries, int64_t heads, float* scores, float* outputs) {
   int64_t h = 0;

@@ -4,7 +4,7 @@
 
 #include "packed_columns.h"
 #include "paged_attention.h"
-#include "short_products.h"
+#include "short_numbers.h"
 
 namespace dunwu {
 
@@ -50,6 +50,7 @@ inline void attend_tiles(const Reading<Short>& read, const float* queries, int64
     for (int64_t i = 0; i < 16; ++i) _mm512_store_si512(pairs + (k / 2 + i) * 32, r[i]);
   }
 
+  written();
   for (int64_t page = 0; page < pages.count(); ++page) {
     read.fetch_at_keys(page);
     const Short* key = pages.page(page) + read.key_offset;
@@ -67,13 +68,13 @@ inline void attend_tiles(const Reading<Short>& read, const float* queries, int64
     }
     _tile_stored(0, page_scores, 64);
     // Token by token; wanted head by head.
-    Lanes rows[16];
+    __m512i rows[16];
 #pragma GCC unroll 16
-    for (int t = 0; t < 16; ++t) rows[t] = load(page_scores + 16 * t);
+    for (int t = 0; t < 16; ++t) rows[t] = _mm512_load_si512(page_scores + 16 * t);
     transpose_16(rows);
 #pragma GCC unroll 16
     for (int h = 0; h < 16; ++h)
-      if (h < heads) store(scores + h * stride + page * kPageTokens, rows[h]);
+      if (h < heads) _mm512_storeu_si512(scores + h * stride + page * kPageTokens, rows[h]);
   }
 
   for (int64_t h = 0; h < heads; ++h) {
@@ -101,10 +102,9 @@ inline void attend_tiles(const Reading<Short>& read, const float* queries, int64
         const int64_t page = t / kPageTokens + half;
         const bool there = page < pages.count();
         if (there && first == 0) read.fetch_at_values(page);
-        const Short* from = there ? pages.page(page) + read.value_offset + first : nullptr;
-        for (int64_t pair = 0; pair < kPageTokens / 2; ++pair) {
+        const Short* even = there ? pages.page(page) + read.value_offset + first : nullptr;
+        for (int64_t pair = 0; pair < kPageTokens / 2; ++pair, even += there ? 2 * pages.entry : 0) {
           const int64_t left = tokens - page * kPageTokens - 2 * pair;
-          const Short* even = from + 2 * pair * pages.entry;
           Short* to = values + (half * kPageTokens / 2 + pair) * 32;
           for (int64_t i = 0; i < width; i += 16, to += 512) {
             const __m512i a = left > 0 ? _mm512_castsi256_si512(short_16(even + i)) : zeros;
@@ -113,6 +113,7 @@ inline void attend_tiles(const Reading<Short>& read, const float* queries, int64
           }
         }
       }
+      written();
       _tile_loadd(4, weights + t, 2 * wide);
       _tile_loadd(6, values, 64);
       _tile_dpbf16ps(0, 4, 6);

@@ -134,7 +134,7 @@ struct TokenLogprobs : torch::autograd::Function<TokenLogprobs> {
     const at::Tensor own = head(hidden, weight);
     at::Tensor d_hidden = at::empty_like(hidden);
     // A frozen head (LoRA) is as large as its gradient would be.
-    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
+    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight, at::MemoryFormat::Contiguous) : at::Tensor();
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);
@@ -191,7 +191,7 @@ struct TokenKl : torch::autograd::Function<TokenKl> {
     const int64_t rows = hidden.size(0);
     const at::Tensor own = head(hidden, weight), reference_own = head(reference_hidden, reference_weight);
     at::Tensor d_hidden = at::empty_like(hidden);
-    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight) : at::Tensor();
+    at::Tensor d_weight = context->needs_input_grad(1) ? at::zeros_like(weight, at::MemoryFormat::Contiguous) : at::Tensor();
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t count = std::min(chunk, rows - begin);
       const at::Tensor h = hidden.narrow(0, begin, count);

@@ -11,13 +11,13 @@ namespace dunwu {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 8;  // 8 × 3 sums of the 32 registers; 6 × 4 for the widest
+constexpr int kProductRows = 8;  // 8 × 3 sums of the 32 registers; 6 × 4 for the widest
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32;
-constexpr int kTileRows = 4;  // 4 × 3 of 16
+constexpr int kProductRows = 4;  // 4 × 3 of 16
 #else
 constexpr int kVectorBytes = 16;
-constexpr int kTileRows = 4;
+constexpr int kProductRows = 4;
 #endif
 
 template <typename T>
@@ -147,7 +147,7 @@ inline void product_tile(int64_t depth, const T* a, int64_t a_row, int64_t a_dep
 
 template <typename T, int NV>
 inline void product_panel(int64_t rows, int64_t depth, const T* a, int64_t a_row, int64_t a_depth, const T* b, int64_t ldb, T* c, int64_t ldc, bool add) {
-  constexpr int most = NV == 4 ? (kTileRows == 8 ? 6 : 2) : kTileRows;
+  constexpr int most = NV == 4 ? (kProductRows == 8 ? 6 : 2) : kProductRows;
   int64_t m = 0;
   for (; m + most <= rows; m += most) product_tile<T, most, NV>(depth, a + m * a_row, a_row, a_depth, b, ldb, c + m * ldc, ldc, add);
   if constexpr (most > 4)

@@ -42,6 +42,11 @@ export const MODELS: [name: string, make: () => CausalModel][] = [
   // Large enough for matrix units: whole tiles, and heads enough that they read pages together.
   ['deepseek_v3, twelve heads, whole tiles', () => tinyModel(13, { ...TILES, num_attention_heads: 12 })],
   ['deepseek_v3, twenty heads, some of the last tile', () => tinyModel(14, { ...TILES, num_attention_heads: 20 })],
+  ['deepseek_v3, experts whose rows are no whole tiles', () => tinyModel(16, { ...TILES, moe_intermediate_size: 20 })],
+  [
+    'deepseek_v3, wide latents, whole tiles',
+    () => tinyModel(17, { ...TILES, kv_lora_rank: 96, num_attention_heads: 6, v_head_dim: 16 }),
+  ],
   [
     'llama, seven heads a key, whole tiles',
     () =>
