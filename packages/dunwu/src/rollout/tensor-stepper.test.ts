@@ -73,7 +73,7 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       there.dispose();
     });
 
-    it('others come, prompts in pieces among them, and the cache grows under the recorded steps', async () => {
+    it('others come, prompts in pieces among them, while one is decoded in recorded steps', async () => {
       const long = Array.from({ length: 50 }, (_, i) => i % 24);
       const all = async (engine: ContinuousEngine): Promise<Generated[]> => {
         const others: Promise<Generated[]>[] = [];
