@@ -35,8 +35,8 @@ export function copyToHost(tensor: Tensor): () => NumericArray {
   const host = scope(() => keep(tensor.toDevice('cpu', dtype, true)));
   const event = op('dunwu::event_record')(tensor);
   return () => {
-    op('dunwu::event_wait')(event);
     try {
+      op('dunwu::event_wait')(event);
       return host.data();
     } finally {
       host.dispose();

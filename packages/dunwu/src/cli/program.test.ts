@@ -117,6 +117,9 @@ test('--help of the real script loads nothing heavy, so it is quick and works wi
 test('one clear message; the stacks of all causes only when asked for', () => {
   const error = new Error('outer', { cause: new Error('inner') });
   expect(errorMessage(error, {})).toBe('error: outer\n(DUNWU_DEBUG=1 shows where it happened)');
+  expect(errorMessage(new Error('aten::mm: CUDA out of memory. Tried to allocate 2.00 GiB'), {})).toContain(
+    'micro_batch_tokens',
+  );
   expect(errorMessage(new UsageError('r.yaml:1:1: bad'), {})).toBe('error: r.yaml:1:1: bad');
   const debug = errorMessage(error, { DUNWU_DEBUG: '1' });
   expect(debug).toContain('Error: outer\n    at ');

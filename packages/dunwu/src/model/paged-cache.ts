@@ -1,4 +1,5 @@
 import { copyToDevice, type Device, empty, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
+import { isOutOfMemory } from '../util/errors.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 
 /** Tokens of a page (kPageTokens in native/kernels/paged_attention.h). */
@@ -24,89 +25,54 @@ export function pagesFor(tokens: number): number {
 
 /**
  * What decoding remembers of the tokens before, in pages of {@link PAGE_TOKENS} tokens (vLLM, arXiv 2309.06180, §4): sequences
- * take pages as they grow and give them back as they end, and those that begin alike share the pages of their beginning. Memory is
- * taken as it is needed, up to `maxPages`: on the CPU by the system, which gives a page its memory when it is first written; elsewhere
- * the cache grows.
+ * take pages as they grow and give them back as they end, and those that begin alike share the pages of their beginning. All of them are
+ * there from the beginning, where recorded steps find them; on the CPU the system gives a page its memory when it is first written.
  */
 export class PagedCache {
   readonly maxPages: number;
-  readonly #width: number;
-  readonly #dtype: CacheType;
+  /** One tensor a layer, [pages, PAGE_TOKENS, numbers of an entry]; how a page is laid out is the decoder's matter. */
+  readonly layers: readonly Tensor[];
   readonly #device: Device;
-  readonly #depth: number;
   /** Of all layers, in one piece: large enough that the system takes it back as soon as it is freed. */
-  #memory: Tensor;
-  #layers: Tensor[];
-  #pages: number;
+  readonly #memory: Tensor;
   /** How many sequences use each page. */
   readonly #users: number[] = [];
   readonly #free: number[] = [];
 
-  /** @param dtype that of the decoder, as is `device` */
+  /**
+   * @param dtype that of the decoder, as is `device`
+   * @throws Error when the device has no memory for it
+   */
   constructor(config: ModelConfig, maxPages: number, dtype: CacheType = 'float32', device: Device = 'cpu') {
     this.maxPages = maxPages;
-    this.#width = entryWidth(config);
-    this.#depth = config.num_hidden_layers;
-    this.#dtype = dtype;
     this.#device = device;
-    this.#pages = device === 'cpu' ? maxPages : Math.min(maxPages, FIRST_PAGES);
-    this.#memory = this.#room(this.#pages);
-    this.#layers = this.#views();
-    this.#grown(0);
-  }
-
-  #room(pages: number): Tensor {
-    const shape = [this.#depth, pages, PAGE_TOKENS, this.#width];
-    const options = { dtype: this.#dtype, device: this.#device };
-    // The fused decoder reads nothing that was not written; the plain one multiplies what pads an entry, which must not be NaN.
-    return scope(() => keep(this.#device === 'cpu' ? empty(shape, options) : zeros(shape, options)));
-  }
-
-  #views(): Tensor[] {
-    return Array.from({ length: this.#depth }, (_, i) => scope(() => keep(this.#memory.select(0, i))));
-  }
-
-  #grown(from: number): void {
-    for (let page = this.#pages - 1; page >= from; page--) {
+    const shape = [config.num_hidden_layers, maxPages, PAGE_TOKENS, entryWidth(config)];
+    this.#memory = memory(shape, dtype, device);
+    this.layers = Array.from({ length: config.num_hidden_layers }, (_, i) =>
+      scope(() => keep(this.#memory.select(0, i))),
+    );
+    for (let page = maxPages - 1; page >= 0; page--) {
       this.#users[page] = 0;
       this.#free.push(page);
     }
   }
 
-  /** One tensor a layer, [pages, PAGE_TOKENS, numbers of an entry]; how a page is laid out is the decoder's matter. Valid until the next {@link take}. */
-  get layers(): readonly Tensor[] {
-    return this.#layers;
-  }
-
   /** Pages that sequences have. */
   get used(): number {
-    return this.#pages - this.#free.length;
+    return this.maxPages - this.#free.length;
   }
 
   /** Bytes held, used or not. */
   get bytes(): number {
-    return this.#memory.numel * itemSize[this.#dtype];
+    return this.#memory.numel * itemSize[this.#memory.dtype];
   }
 
   /** A page for one sequence. @throws Error when all maxPages are in use: reserve before. */
   take(): number {
-    if (this.#free.length === 0) this.#grow();
-    const page = this.#free.pop() as number;
+    const page = this.#free.pop();
+    if (page === undefined) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
     this.#users[page] = 1;
     return page;
-  }
-
-  #grow(): void {
-    const before = this.#pages;
-    if (before >= this.maxPages) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
-    const pages = Math.min(this.maxPages, 2 * before);
-    const larger = this.#room(pages);
-    scope(() => noGrad(() => larger.narrow(1, 0, before).copy_(this.#memory)));
-    this.dispose();
-    this.#memory = larger;
-    this.#layers = this.#views();
-    this.#pages = pages;
-    this.#grown(before);
   }
 
   /** One more sequence uses the page. */
@@ -129,18 +95,32 @@ export class PagedCache {
       noGrad(() => {
         const source = copyToDevice(BigInt64Array.from(from, BigInt), this.#device);
         const target = copyToDevice(BigInt64Array.from(to, BigInt), this.#device);
-        for (const layer of this.#layers) indexCopy(layer, 0, target, layer.indexSelect(0, source));
+        for (const layer of this.layers) indexCopy(layer, 0, target, layer.indexSelect(0, source));
       }),
     );
   }
 
   dispose(): void {
-    for (const layer of this.#layers) layer.dispose();
+    for (const layer of this.layers) layer.dispose();
     this.#memory.dispose();
   }
 }
 
-/** A cache that grows begins with so many pages, and doubles. */
-const FIRST_PAGES = 64;
+function memory(shape: readonly number[], dtype: CacheType, device: Device): Tensor {
+  // The fused decoder reads nothing that was not written; the plain one multiplies what pads an entry, which must not be NaN.
+  const make = device === 'cpu' ? empty : zeros;
+  try {
+    return scope(() => keep(make(shape, { dtype, device })));
+  } catch (cause) {
+    if (!isOutOfMemory(cause)) throw cause;
+    const [depth = 0, pages = 0, , width = 0] = shape;
+    const gigabytes = (depth * pages * PAGE_TOKENS * width * itemSize[dtype]) / 1e9;
+    throw new Error(
+      `${device} has no memory for a cache of ${pages * PAGE_TOKENS} tokens (${gigabytes.toFixed(1)} GB in ${dtype}): ` +
+        'lower --cache-tokens or --rows; in a recipe sampling.max_tokens, or how many responses a step asks for',
+      { cause },
+    );
+  }
+}
 
 const indexCopy = op('aten::index_copy_');

@@ -237,10 +237,19 @@ export class ContinuousEngine {
     this.#reading = [];
     this.#active = [];
     this.#reserved = 0;
-    this.#flight = null;
+    this.#drop();
     this.#cache?.dispose();
     this.#cache = null;
     for (const job of jobs) job.reject(error);
+  }
+
+  /** Waits for a step that nobody wants any more: it holds memory until it is read, and writes to the cache. */
+  #drop(): void {
+    const dropped = this.#flight;
+    this.#flight = null;
+    try {
+      dropped?.read();
+    } catch {} // those whose step it was are told of what came first
   }
 
   #dropCancelled(): void {

@@ -5,6 +5,7 @@ import { TensorDecoder } from '../model/tensor-decoder.js';
 import { moved } from '../model/testing/moved.js';
 import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
 import { ContinuousEngine, type DrawnToken, type Generated, type GenerationRequest } from './continuous-engine.js';
+import { RolloutEngine, type Sample } from './engine.js';
 import { TensorStepper } from './tensor-stepper.js';
 
 const MODELS: [name: string, make: () => CausalModel][] = [
@@ -72,7 +73,7 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       there.dispose();
     });
 
-    it('others come, prompts in pieces among them, and the cache grows under the recorded steps', async () => {
+    it('others come, prompts in pieces among them, while one is decoded in recorded steps', async () => {
       const long = Array.from({ length: 50 }, (_, i) => i % 24);
       const all = async (engine: ContinuousEngine): Promise<Generated[]> => {
         const others: Promise<Generated[]>[] = [];
@@ -172,7 +173,12 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       const there = moved(broken, place);
       const engine = new ContinuousEngine(there, { maxRows: 2, maxTokens: 100 });
       scope(() => noGrad(() => there.headWeight.fill_(Number.NaN)));
-      await expect(engine.generate(request(0))).rejects.toThrow('the logits of row 0 are not finite');
+      const fail = () => expect(engine.generate(request(0))).rejects.toThrow('the logits of row 0 are not finite');
+      await fail();
+      const before = liveTensors();
+      await fail();
+      // The step that had begun by then is not left behind, nor the cache.
+      expect(liveTensors()).toBe(before);
       scope(() => noGrad(() => there.headWeight.fill_(0.1)));
       expect((await engine.generate(request(0, { stop: [] })))[0]?.tokens).toHaveLength(8);
       engine.dispose();
@@ -198,15 +204,17 @@ describe.each(MODELS.flatMap(([name, make]) => DEVICES.map((place) => [name, pla
       },
     );
 
-    it('leaves no tensor behind', async () => {
-      const once = async (): Promise<void> => {
-        const engine = device();
-        await Promise.all([0, 1, 2].map((i) => engine.generate(request(i))));
-        engine.dispose();
-      };
-      await once();
+    it('leaves no tensor behind, whether length or a stop token ends the last response', async () => {
+      const { tokens, sampling, key } = request(0);
+      const once = (stop: number[]): Promise<Sample[]> =>
+        new RolloutEngine(elsewhere).generate([{ tokens, samples: 1, key }], { sampling, seed: 5, stop });
+      const [whole] = await once([]);
       const before = liveTensors();
-      await once();
+      await once([]);
+      expect(liveTensors()).toBe(before);
+      // A step is in flight when it is drawn, and nobody is left who would read that.
+      const [ended] = await once([whole?.tokens[2] as number]);
+      expect(ended?.reason).toBe('stop');
       expect(liveTensors()).toBe(before);
     });
   },

@@ -137,7 +137,6 @@ export class TensorStepper implements Stepper {
   #recordedFor(plan: Plan, numbers: number, cache: PagedCache): Recorded {
     const { layers } = cache;
     const base = [...layers, ...this.#model.rotary];
-
     if (base.some((one, i) => one !== this.#recordedWith[i])) this.#forget();
     this.#recordedWith = base;
     const { shape, draws, cut, banned } = plan;

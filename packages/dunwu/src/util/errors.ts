@@ -12,6 +12,11 @@ export function errorCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** Whether libtorch had no memory, of a device or of the machine. */
+export function isOutOfMemory(error: unknown): boolean {
+  return /out of memory|can't allocate memory/.test(errorText(error));
+}
+
 /** The message of anything thrown. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
