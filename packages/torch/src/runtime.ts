@@ -2,7 +2,10 @@ import type { Device } from './dtype.js';
 import { native, type RuntimeInfo } from './native.js';
 import { op } from './operator.js';
 
-/** 'highest' is the plain library; 'medium' lets libtorch choose its fast path (oneDNN) at float32 accuracy on CPUs without AMX. */
+/**
+ * Of float32 products. 'highest' is the plain library. On CUDA the others are TF32. On the CPU 'high' allows three products of
+ * bfloat16 for one (shortLinear), and 'medium' oneDNN's path: at float32 accuracy, but rounded to bfloat16 where there is AMX.
+ */
 export type MatmulPrecision = 'highest' | 'high' | 'medium';
 
 export function setFloat32MatmulPrecision(precision: MatmulPrecision): void {

@@ -12,10 +12,12 @@ import {
   type SpeculativeFlag,
   samplingOptions,
   speculativeOption,
+  type TypeFlag,
+  typeOption,
   wholeNumber,
 } from './options.js';
 
-interface ChatFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, DeviceFlag {
+interface ChatFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, DeviceFlag, TypeFlag {
   readonly maxTokens: number;
   readonly seed: number;
   readonly system?: string;
@@ -39,7 +41,7 @@ export function registerChat(program: Command): void {
     )
     .argument('<model>', "a model's folder (with tokenizer.json), or a run folder: then its last model")
     .option('--max-tokens <n>', 'longest answer', wholeNumber('--max-tokens', 1), 1024);
-  deviceOption(adapterOption(speculativeOption(samplingOptions(command))))
+  typeOption(deviceOption(adapterOption(speculativeOption(samplingOptions(command)))))
     .option('--seed <n>', 'seed of the draws: the same questions get the same answers', wholeNumber('--seed', 0), 1)
     .option('--system <text>', "the system's message")
     .addHelpText(

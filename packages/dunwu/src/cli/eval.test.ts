@@ -132,6 +132,9 @@ test('stops where generation_config.json says, as generate, chat and serve do', 
   expect((await cli('eval', stopping, ...args, '--out', out, '--resume')).err).toContain(
     '\n  stop: "1" there, "0,1,2,',
   );
+  expect((await cli('eval', model, ...args, '--out', out, '--resume', '--dtype', 'bfloat16')).err).toContain(
+    '\n  dtype: "float32" there, "bfloat16" now',
+  );
 });
 
 test('wrong commands: exit 2, and what to do', async () => {

@@ -11,10 +11,19 @@ import { EXIT } from './errors.js';
 import { interruption } from './interrupt.js';
 import { findModel, type RunOfModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type AdapterFlag, adapterOption, type DeviceFlag, deviceOption, realNumber, wholeNumber } from './options.js';
+import {
+  type AdapterFlag,
+  adapterOption,
+  type DeviceFlag,
+  deviceOption,
+  realNumber,
+  type TypeFlag,
+  typeOption,
+  wholeNumber,
+} from './options.js';
 import { type ChosenTask, chooseTask } from './task-argument.js';
 
-interface EvalFlags extends AdapterFlag, DeviceFlag {
+interface EvalFlags extends AdapterFlag, DeviceFlag, TypeFlag {
   readonly task?: string;
   readonly n?: number;
   readonly samples: number;
@@ -36,7 +45,7 @@ const INSTRUCTIONS: readonly Instruction[] = ['none', 'r1-zero-en', 'r1-zero-zh'
 
 /** `dunwu eval MODEL`: how many problems of a task a model solves. */
 export function registerEval(program: Command): void {
-  deviceOption(adapterOption(program.command('eval')))
+  typeOption(deviceOption(adapterOption(program.command('eval'))))
     .summary('measure a model on held-out problems')
     .description(
       'Measures a model on problems with checkable answers that it was not trained on. Right means right in the ' +
@@ -126,6 +135,7 @@ async function evalCommand(given: string, flags: EvalFlags): Promise<void> {
     stop: stopIds(model).join(','),
     instruction,
     template: template ?? null,
+    dtype: flags.dtype,
     batch,
   });
   const measured = flags.adapter === undefined ? folder : `${folder} with ${flags.adapter}`;

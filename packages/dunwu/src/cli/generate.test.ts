@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { computeType } from '../model/compute-type.js';
 import { R1_DISTILL_TEMPLATE } from '../text/testing/make-tokenizer.js';
 import { cli } from './testing/capture.js';
 import { makeTinyFolder } from './testing/tiny-folder.js';
@@ -91,6 +92,19 @@ test("a thought that the checkpoint's template has begun is shown as thinking", 
   expect((await cli(...args)).out).toBe(`Thinking:\n${whole?.thinking}\n`);
 });
 
+test('--dtype bfloat16: computed in it, and otherwise in float32; drafts too', async () => {
+  const folder = path.join(dir, 'types');
+  await makeTinyFolder(folder, 5, { num_nextn_predict_layers: 1 });
+  const args = ['generate', folder, 'how many', '--raw', '--max-tokens', '40', '--temperature', '1', '--json'];
+  for (const more of [[], ['--speculative']]) {
+    const short = await cli(...args, ...more, '--dtype', 'bfloat16');
+    expect([short.code, computeType()]).toEqual([0, 'bfloat16']);
+    const plain = await cli(...args, ...more);
+    expect([plain.code, computeType()]).toEqual([0, 'float32']);
+    expect(short.out).not.toBe(plain.out);
+  }
+});
+
 test('- reads standard input, without the last newline', async () => {
   const direct = await cli('generate', dir, 'Tom has', '--json', '--max-tokens', '5');
   const stdin = vi.spyOn(process, 'stdin', 'get');
@@ -129,6 +143,7 @@ test('wrong commands: exit 2', async () => {
     [[dir, 'x', '--temperature', '-1'], '--temperature -1: a number ≥ 0 is needed'],
     [[dir, 'x', '--max-tokens', '500'], '--max-tokens 500: at most '],
     [[dir, 'x', '--device', 'gpu'], '--device gpu: auto, cpu, cuda or cuda:N is needed'],
+    [[dir, 'x', '--dtype', 'float16'], "argument 'float16' is invalid. Allowed choices are float32, bfloat16"],
     [[dir, 'x', '--device', 'cuda:99'], 'compute.device is cuda:99, and libtorch sees '],
     [[dir, 'x '.repeat(300)], 'the prompt is too long: '],
   ] as const) {

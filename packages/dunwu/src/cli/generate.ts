@@ -13,10 +13,12 @@ import {
   type SpeculativeFlag,
   samplingOptions,
   speculativeOption,
+  type TypeFlag,
+  typeOption,
   wholeNumber,
 } from './options.js';
 
-interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, DeviceFlag {
+interface GenerateFlags extends SamplingFlags, SpeculativeFlag, AdapterFlag, DeviceFlag, TypeFlag {
   readonly maxTokens?: number;
   readonly seed: number;
   readonly n: number;
@@ -43,7 +45,7 @@ export function registerGenerate(program: Command): void {
       `longest answer (default: ${DEFAULT_TOKENS}, or what fits)`,
       wholeNumber('--max-tokens', 1),
     );
-  deviceOption(adapterOption(speculativeOption(samplingOptions(command))))
+  typeOption(deviceOption(adapterOption(speculativeOption(samplingOptions(command)))))
     .option('--seed <n>', 'seed of the draws', wholeNumber('--seed', 0), 1)
     .option('--n <n>', 'answers', wholeNumber('--n', 1), 1)
     .option('--stop <text>', 'end an answer before this text; may be given more than once', collect, [])

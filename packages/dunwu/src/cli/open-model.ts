@@ -1,7 +1,7 @@
 import type { CausalModel } from '../model/causal-model.js';
 import type { Tokenizer } from '../text/tokenizer.js';
 import { requireAdapter, requireVocabulary } from './model-folder.js';
-import type { AdapterFlag, DeviceFlag } from './options.js';
+import type { AdapterFlag, DeviceFlag, TypeFlag } from './options.js';
 
 /** A model's folder whose tokenizer is read; the weights are not yet, so that what is wrong with a prompt is said first. */
 export interface OpenedModel {
@@ -14,12 +14,13 @@ export interface OpenedModel {
 
 /**
  * @param folder one that has a tokenizer.json (requireTokenizer)
- * @param flags `adapter`: the folder of an adapter that the weights get when they are loaded; `device`: where they go
+ * @param flags `adapter`: the folder of an adapter that the weights get when they are loaded; `device`: where they go;
+ *   `dtype`: what is computed in, from `load` on
  * @throws UsageError when there is no adapter for this model
  */
 export async function openModel(
   folder: string,
-  { adapter, device }: AdapterFlag & DeviceFlag = {},
+  { adapter, device = 'auto', dtype }: AdapterFlag & DeviceFlag & TypeFlag,
 ): Promise<OpenedModel> {
   if (adapter !== undefined) requireAdapter(folder, adapter);
   // Not at the top of the file: --help must not load the engine.
@@ -36,7 +37,7 @@ export async function openModel(
   return {
     tokenizer,
     load() {
-      const choice = chooseCompute(device === undefined ? {} : { device });
+      const choice = chooseCompute({ device, dtype });
       const model = loadModel(folder, choice.device);
       requireVocabulary(folder, tokenizer.vocab_size, model.config.vocab_size);
       if (adapter !== undefined) {

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { UsageError } from './errors.js';
 
 /** Parsers of option values for commander. @throws UsageError that names the option, what was given and what is allowed */
@@ -55,6 +55,22 @@ export function deviceOption(command: Command): Command {
     if (/^(auto|cpu|cuda(:\d+)?)$/.test(text)) return text;
     throw new UsageError(`--device ${text}: auto, cpu, cuda or cuda:N is needed`);
   });
+}
+
+const TYPES = ['float32', 'bfloat16'] as const;
+
+/** Of commands that compute with a model in the type that is asked for. */
+export interface TypeFlag {
+  readonly dtype: (typeof TYPES)[number];
+}
+
+/** Adds the option of {@link TypeFlag}. */
+export function typeOption(command: Command): Command {
+  return command.addOption(
+    new Option('--dtype <type>', "what products are computed in, as a recipe's compute.dtype")
+      .choices(TYPES)
+      .default('float32'),
+  );
 }
 
 /** How a command that lets a model speak draws its tokens. */

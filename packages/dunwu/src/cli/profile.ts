@@ -1,14 +1,13 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { CausalModel } from '../model/causal-model.js';
 import type { PhaseProfile, WorkProfile } from '../train/profile.js';
 import { textTable } from '../util/text-table.js';
 import { UsageError } from './errors.js';
-import { type DeviceFlag, deviceOption, wholeNumber } from './options.js';
+import { type DeviceFlag, deviceOption, type TypeFlag, typeOption, wholeNumber } from './options.js';
 
 const WORKS = ['training', 'generation'] as const;
-const TYPES = ['float32', 'bfloat16'] as const;
 
-interface ProfileFlags extends DeviceFlag {
+interface ProfileFlags extends DeviceFlag, TypeFlag {
   readonly only?: (typeof WORKS)[number];
   readonly batch: number;
   readonly time: number;
@@ -17,7 +16,6 @@ interface ProfileFlags extends DeviceFlag {
   readonly newTokens: number;
   readonly repeat: number;
   readonly threads?: number;
-  readonly dtype: (typeof TYPES)[number];
   readonly top: number;
   readonly json?: string;
 }
@@ -39,7 +37,7 @@ export interface ProfileReport {
 
 /** `dunwu profile [MODEL]`: where the time of a training step and of generation goes. */
 export function registerProfile(program: Command): void {
-  deviceOption(program.command('profile'))
+  typeOption(deviceOption(program.command('profile')))
     .summary('where the time of a training step and of generation goes, operator by operator')
     .description(
       'Runs training steps (next token, AdamW, random tokens) and generation (random prompts, temperature 1) under\n' +
@@ -62,11 +60,6 @@ export function registerProfile(program: Command): void {
       3,
     )
     .option('--threads <n>', 'threads (default: as runs have it, see dunwu doctor)', wholeNumber('--threads', 1, 1024))
-    .addOption(
-      new Option('--dtype <type>', "what products are computed in, as a recipe's compute.dtype")
-        .choices(TYPES)
-        .default('float32'),
-    )
     .option('--top <n>', 'operators shown of each phase', wholeNumber('--top', 1), 10)
     .option('--json <file>', 'also write everything as one JSON object')
     .addHelpText(

@@ -5,9 +5,18 @@ import { errorCode } from '../util/errors.js';
 import { UsageError } from './errors.js';
 import { findModel, requireTokenizer } from './model-folder.js';
 import { openModel } from './open-model.js';
-import { type AdapterFlag, adapterOption, collect, type DeviceFlag, deviceOption, wholeNumber } from './options.js';
+import {
+  type AdapterFlag,
+  adapterOption,
+  collect,
+  type DeviceFlag,
+  deviceOption,
+  type TypeFlag,
+  typeOption,
+  wholeNumber,
+} from './options.js';
 
-interface ServeFlags extends AdapterFlag, DeviceFlag {
+interface ServeFlags extends AdapterFlag, DeviceFlag, TypeFlag {
   readonly port: number;
   readonly host: string;
   readonly name?: string;
@@ -23,7 +32,7 @@ const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 
 /** `dunwu serve MODEL`: OpenAI's API over a model. */
 export function registerServe(program: Command): void {
-  deviceOption(adapterOption(program.command('serve')))
+  typeOption(deviceOption(adapterOption(program.command('serve'))))
     .summary("a model behind OpenAI's API")
     .description(
       "Serves a model: /v1/chat/completions, /v1/completions and /v1/models as OpenAI's API has them, streaming or not. What\n" +

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { kinds, taskSchema } from './kinds.js';
 import { loadRecipe, parseRecipe } from './recipe.js';
 
@@ -18,6 +19,13 @@ test.each(['gsm8k-grpo', 'r1-distill-sft'])('%s: the lora line that is a comment
   const recipe = await parseRecipe(text, path.join(folder, `${name}.yaml`), { kinds, task: taskSchema });
   const configs = recipe.stages.map(({ config }) => config as { lora?: { rank: number } });
   expect(configs.filter(({ lora }) => lora !== undefined)).toHaveLength(1);
+});
+
+test.each(['gsm8k-grpo', 'r1-distill-sft'])('%s reads the file of GSM8K that docs/real-models.md fetches', (name) => {
+  const docs = readFileSync(path.join(folder, '../docs/real-models.md'), 'utf8');
+  const { task } = parse(readFileSync(path.join(folder, `${name}.yaml`), 'utf8')) as { task: Record<string, string> };
+  expect(docs).toContain(`--set task.path=$PWD/${task.path?.replace('../', '')}\n`);
+  expect(task.source).toBe('gsm8k');
 });
 
 test('ablate-kl: the six stages differ in their KL alone, and every one is measured', async () => {

@@ -29,6 +29,13 @@ describe('decideCompute', () => {
     expect(high.precision).toBe('high');
     expect(high.reasons[2]).toContain("'high', asked for): their error here is 4.0e-6");
     expect(decideCompute({ float32_matmul_precision: 'highest' }, laptop).precision).toBe('highest');
+    const gpu = decideCompute(
+      { float32_matmul_precision: 'high' },
+      { ...laptop, cudaDevices: 1, highError: () => 3e-4 },
+    );
+    expect(gpu.reasons[2]).toBe(
+      "float32 products are TF32 ('high', asked for), those of router, logits and rollouts too: their error here is 3.0e-4",
+    );
   });
 
   it('keeps to a container quota, rounded up, unless threads are asked for', () => {

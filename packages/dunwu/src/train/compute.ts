@@ -24,7 +24,10 @@ export interface ComputeWish {
   readonly device: string;
   readonly dtype: 'auto' | 'float32' | 'bfloat16';
   readonly threads: 'auto' | number;
-  /** Of float32 products in training: 'high' may make three of bfloat16 for one, where the processor has units for them. */
+  /**
+   * Of float32 products. 'high': in training three of bfloat16 for one, where the processor has units for them; on a GPU TF32 for
+   * all of them.
+   */
   readonly float32_matmul_precision: 'auto' | ProductPrecision;
 }
 
@@ -113,7 +116,9 @@ function choosePrecision(
     const error = facts.highError().toExponential(1);
     return [
       'high',
-      `float32 products of training may be three of bfloat16 ('high', asked for): their error here is ${error}`,
+      device === 'cpu'
+        ? `float32 products of training may be three of bfloat16 ('high', asked for): their error here is ${error}`
+        : `float32 products are TF32 ('high', asked for), those of router, logits and rollouts too: their error here is ${error}`,
     ];
   }
   if (wanted === 'highest') return ['highest', "float32 products take the exact path ('highest'): asked for"];
