@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cacheTokens } from './serve.js';
 import { cli } from './testing/capture.js';
 import { makeTinyFolder } from './testing/tiny-folder.js';
 
@@ -40,6 +41,12 @@ test('serves until Ctrl-C, under the name of its folder', { timeout: 60_000 }, a
   const ended = new Promise((resolve) => child.on('exit', resolve));
   child.kill('SIGINT');
   expect(await ended).toBe(0);
+});
+
+test('the cache holds eight full texts, or what half of the free memory does', () => {
+  expect(cacheTokens('cpu', 1000, 100, 1e9)).toBe(8000);
+  expect(cacheTokens('cpu', 131072, 57344, 16e9)).toBe(139508);
+  expect(cacheTokens('cuda', 131072, 57344, 16e9)).toBe(8 * 131072);
 });
 
 test('beyond this machine only with a token', async () => {

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import { freemem } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { errorCode } from '../util/errors.js';
@@ -54,7 +55,7 @@ export function registerServe(program: Command): void {
     .option('--rows <n>', 'sequences decoded side by side', wholeNumber('--rows', 1, 4096), 64)
     .option(
       '--cache-tokens <n>',
-      'tokens that all of them may hold together (default: 8 full sequences)',
+      'tokens that all of them may hold together (default: 8 full sequences, on the CPU no more than half of the free memory holds)',
       wholeNumber('--cache-tokens', 1),
     )
     .option('--queue <n>', 'requests that may wait for room', wholeNumber('--queue', 1), 256)
@@ -69,6 +70,15 @@ Examples:
   DUNWU_TOKEN=secret dunwu serve my-model --host 0.0.0.0 --port 80`,
     )
     .action(serveCommand);
+}
+
+/**
+ * Tokens that the cache may hold unless told: eight texts as long as the model takes, if they fit into half of the memory that is free.
+ * The cache is only filled as it is used: what does not fit would not be noticed before it is too late.
+ */
+export function cacheTokens(device: string, positions: number, bytesEach: number, free = freemem()): number {
+  const wanted = 8 * positions;
+  return device === 'cpu' ? Math.max(1, Math.min(wanted, Math.floor(free / 2 / bytesEach))) : wanted;
 }
 
 async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
@@ -87,15 +97,26 @@ async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   }
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [{ tokenizer, load, stopIds }, { ContinuousEngine }, { createApp }, { serve }] = await Promise.all([
+  const [
+    { tokenizer, load, stopIds },
+    { decoderType },
+    { tokenBytes },
+    { ContinuousEngine },
+    { createApp },
+    { serve },
+  ] = await Promise.all([
     openModel(folder, flags),
+    import('../model/decoder.js'),
+    import('../model/paged-cache.js'),
     import('../rollout/continuous-engine.js'),
     import('../serve/app.js'),
     import('@hono/node-server'),
   ]);
   const model = load();
   const positions = model.config.max_position_embeddings;
-  const engine = new ContinuousEngine(model, { maxRows: flags.rows, maxTokens: flags.cacheTokens ?? 8 * positions });
+  const maxTokens =
+    flags.cacheTokens ?? cacheTokens(model.device, positions, tokenBytes(model.config, decoderType(model)));
+  const engine = new ContinuousEngine(model, { maxRows: flags.rows, maxTokens });
   const name = flags.name ?? path.basename(path.resolve(folder));
   const app = createApp(
     engine,

@@ -27,8 +27,8 @@ it.each(DEVICES)('on %s all pages are there from the beginning, and come back wh
 
 it.each(DEVICES)('on %s a cache that there is no memory for is told with its size, and what to lower', (device) => {
   const { config } = tinyDense('llama', 1);
-  expect(() => new PagedCache(config, 1e10, 'bfloat16', device)).toThrow(
-    `${device} has no memory for a cache of 160000000000 tokens (`,
+  expect(() => new PagedCache(config, 1e13, 'bfloat16', device)).toThrow(
+    `${device} has no memory for a cache of 160000000000000 tokens (`,
   );
-  expect(() => new PagedCache(config, 1e10, 'bfloat16', device)).toThrow('--cache-tokens or --rows');
+  expect(() => new PagedCache(config, 1e13, 'bfloat16', device)).toThrow('--cache-tokens or --rows');
 });

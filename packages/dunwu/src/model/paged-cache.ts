@@ -1,4 +1,4 @@
-import { copyToDevice, type Device, empty, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
+import { copyToDevice, type Device, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
 import { isOutOfMemory } from '../util/errors.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 
@@ -16,6 +16,11 @@ function entryWidth(config: ModelConfig): number {
   const pad = (width: number): number => Math.ceil(width / BLOCK) * BLOCK;
   if (isDeepseek(config)) return pad(config.kv_lora_rank + config.qk_rope_head_dim);
   return 2 * config.num_key_value_heads * pad(config.head_dim);
+}
+
+/** Bytes of one token in the cache, all layers. */
+export function tokenBytes(config: ModelConfig, dtype: CacheType): number {
+  return config.num_hidden_layers * entryWidth(config) * itemSize[dtype];
 }
 
 /** Pages that `tokens` tokens need. */
@@ -37,6 +42,7 @@ export class PagedCache {
   readonly #memory: Tensor;
   /** How many sequences use each page. */
   readonly #users: number[] = [];
+  /** Pages that were given back; those from `#users.length` on were never taken. */
   readonly #free: number[] = [];
 
   /**
@@ -51,15 +57,11 @@ export class PagedCache {
     this.layers = Array.from({ length: config.num_hidden_layers }, (_, i) =>
       scope(() => keep(this.#memory.select(0, i))),
     );
-    for (let page = maxPages - 1; page >= 0; page--) {
-      this.#users[page] = 0;
-      this.#free.push(page);
-    }
   }
 
   /** Pages that sequences have. */
   get used(): number {
-    return this.maxPages - this.#free.length;
+    return this.#users.length - this.#free.length;
   }
 
   /** Bytes held, used or not. */
@@ -69,8 +71,8 @@ export class PagedCache {
 
   /** A page for one sequence. @throws Error when all maxPages are in use: reserve before. */
   take(): number {
-    const page = this.#free.pop();
-    if (page === undefined) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
+    const page = this.#free.pop() ?? this.#users.length;
+    if (page >= this.maxPages) throw new Error(`the cache has no page left: all ${this.maxPages} are in use`);
     this.#users[page] = 1;
     return page;
   }
@@ -108,13 +110,13 @@ export class PagedCache {
 
 function memory(shape: readonly number[], dtype: CacheType, device: Device): Tensor {
   // The fused decoder reads nothing that was not written; the plain one multiplies what pads an entry, which must not be NaN.
-  const make = device === 'cpu' ? empty : zeros;
+  const make = (): Tensor => (device === 'cpu' ? (ownMemory(shape, dtype) as Tensor) : zeros(shape, { dtype, device }));
   try {
-    return scope(() => keep(make(shape, { dtype, device })));
+    return scope(() => keep(make()));
   } catch (cause) {
     if (!isOutOfMemory(cause)) throw cause;
-    const [depth = 0, pages = 0, , width = 0] = shape;
-    const gigabytes = (depth * pages * PAGE_TOKENS * width * itemSize[dtype]) / 1e9;
+    const [, pages = 0] = shape;
+    const gigabytes = (shape.reduce((product, size) => product * size, 1) * itemSize[dtype]) / 1e9;
     throw new Error(
       `${device} has no memory for a cache of ${pages * PAGE_TOKENS} tokens (${gigabytes.toFixed(1)} GB in ${dtype}): ` +
         'lower --cache-tokens or --rows; in a recipe sampling.max_tokens, or how many responses a step asks for',
@@ -124,3 +126,4 @@ function memory(shape: readonly number[], dtype: CacheType, device: Device): Ten
 }
 
 const indexCopy = op('aten::index_copy_');
+const ownMemory = op('dunwu::own_memory');

@@ -852,7 +852,7 @@ at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) {
   const size_t bytes = c10::multiply_integers(sizes) * c10::elementSize(type);
   if (bytes >= kLarge) {
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "own_memory: there is no room for ", bytes, " bytes");
+    TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "own_memory: out of memory: ", bytes, " bytes cannot be reserved");
     return at::from_blob(memory, sizes, [bytes](void* own) { munmap(own, bytes); }, type);
   }
 #endif
