@@ -2,7 +2,15 @@ import { getFloat32MatmulPrecision, getThreads, randn, setFloat32MatmulPrecision
 import { afterEach, describe, expect, it } from 'vitest';
 import { productPrecision } from '../model/compute-type.js';
 import { UsageError } from '../util/errors.js';
-import { type ComputeFacts, chooseCompute, cpuQuota, decideCompute, matmulError, matmulRate } from './compute.js';
+import {
+  type ComputeFacts,
+  chooseCompute,
+  cpuQuota,
+  decideCompute,
+  largeProduct,
+  matmulError,
+  matmulRate,
+} from './compute.js';
 
 const laptop: ComputeFacts = { cudaDevices: 0, threads: 8, quota: null, mediumError: 2e-7, highError: () => 4e-6 };
 
@@ -104,6 +112,10 @@ describe('chooseCompute', () => {
 });
 
 describe('measurements', () => {
+  it('a large product is larger on a GPU', () => {
+    expect(['cpu', 'cuda', 'cuda:1'].map((device) => largeProduct(device, 2048))).toEqual([2048, 8192, 8192]);
+  });
+
   it('the exact path has float32 accuracy, and the setting is put back', () => {
     setFloat32MatmulPrecision('medium');
     const error = matmulError('highest');

@@ -213,11 +213,16 @@ export function matmulError(precision: MatmulPrecision, device = 'cpu'): number 
   );
 }
 
+/** Rows and columns of a product that takes so long that starting it costs nothing: on a GPU a [1024]² one is a few microseconds. */
+export function largeProduct(device: string, onCpu = 1024): number {
+  return device.startsWith('cuda') ? 8192 : onCpu;
+}
+
 export interface MatmulSettings {
   readonly dtype?: 'float32' | 'bfloat16';
   readonly precision?: MatmulPrecision;
   readonly device?: string;
-  /** Rows and columns of both factors. */
+  /** Rows and columns of both factors. Default: {@link largeProduct}. */
   readonly size?: number;
   /** How long to measure. */
   readonly seconds?: number;
@@ -225,7 +230,8 @@ export interface MatmulSettings {
 
 /** Best rate, FLOP/s, of square matrix products (2·size³ each) with the threads that are set. */
 export function matmulRate(settings: MatmulSettings = {}): number {
-  const { dtype = 'float32', precision = 'highest', device = 'cpu', size = 1024, seconds = 0.25 } = settings;
+  const { dtype = 'float32', precision = 'highest', device = 'cpu', seconds = 0.25 } = settings;
+  const { size = largeProduct(device) } = settings;
   return withPrecision(precision, () =>
     scope(() =>
       noGrad(() => {
