@@ -1,4 +1,4 @@
-import { getFloat32MatmulPrecision, getThreads, randn, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
+import { getFloat32MatmulPrecision, getThreads, op, randn, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
 import { productPrecision } from '../model/compute-type.js';
 import { UsageError } from '../util/errors.js';
@@ -10,6 +10,7 @@ import {
   largeProduct,
   matmulError,
   matmulRate,
+  requireBfloat16,
 } from './compute.js';
 
 const laptop: ComputeFacts = { cudaDevices: 0, threads: 8, quota: null, mediumError: 2e-7, highError: () => 4e-6 };
@@ -109,6 +110,18 @@ describe('chooseCompute', () => {
   it('chooses a path of float32 accuracy', () => {
     expect(matmulError(chooseCompute().precision)).toBeLessThan(1e-5);
   });
+});
+
+it('bfloat16 is refused by name where attention does not work in it, before anything is computed', () => {
+  requireBfloat16(op('dunwu::stand_in')() as string);
+  const old = () => {
+    throw new Error('FlashAttention only supports Ampere GPUs or newer.\nmore');
+  };
+  expect(() => requireBfloat16('cuda', old)).toThrow(UsageError);
+  expect(() => requireBfloat16('cuda', old)).toThrow(
+    'compute.dtype is bfloat16, and cuda cannot compute attention in it (compute capability 8.0 or newer is needed): ' +
+      'take compute.dtype: float32, or --dtype float32 (FlashAttention only supports Ampere GPUs or newer.)',
+  );
 });
 
 describe('measurements', () => {
