@@ -40,7 +40,8 @@ three products of bfloat16 for one of float32 (docs/recipes.md).
 
 Peers: "default" is the peer as it comes, in float32; "tuned" is that after torch.set_float32_matmul_precision("medium");
 "bf16" is autocast to bfloat16 (training; TRL's bf16=True) or a model in bfloat16 (generation). Float32 training is
-compared with float32 alone; everything else with the best of all three.
+compared with float32 alone; everything else with the best of all three. On CUDA "tuned" is TF32, which is not float32:
+there it is left out where ours is float32.
 
 Each contestant has a process of its own; after a warm-up they take turns, and all but one wait. Before anything counts,
 parameters and the loss of the first step must agree. Numbers are medians over all turns with (minimum–maximum).
@@ -147,6 +148,10 @@ function work(kind, model, reach, plan) {
   };
   return { ...KINDS[kind], kind, model, reach, amount, ...usual, ...plan };
 }
+
+/** On CUDA "tuned" is TF32, whose products are not float32's: no peer of ours in float32. */
+const settingsOf = ({ dtype, settings }, device) =>
+  settings.filter((setting) => setting !== 'tuned' || device === 'cpu' || dtype !== 'float32');
 
 /** The start is that of the program, wherever it computes after. */
 const devicesOf = (name) => WORKS[name]?.devices ?? ['cpu'];
@@ -288,7 +293,7 @@ async function measure(name, folder, versions, load, options) {
   const own = [join(here, 'ours.mjs'), plan.kind, plan.dtype, plan.precision, place];
   const contestants = { ours: await start('ours', process.execPath, own, options, plan, false) };
   const missing = plan.needs.filter((needed) => versions[needed] === undefined);
-  for (const setting of missing.length > 0 ? [] : plan.settings) {
+  for (const setting of missing.length > 0 ? [] : settingsOf(plan, options.device)) {
     const called = `peer (${setting})`;
     const script = join(here, 'peers', 'peer.py');
     const peer = await start(called, python, [script, plan.kind, setting, place], options, plan, true);

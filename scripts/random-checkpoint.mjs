@@ -46,19 +46,34 @@ const GENERATION = {
   transformers_version: '4.37.0',
 };
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { seed: { type: 'string', default: '1' }, help: { type: 'boolean', short: 'h', default: false } },
-});
-const [folder] = positionals;
-if (values.help || positionals.length !== 1) {
-  console.log('usage: node scripts/random-checkpoint.mjs FOLDER [--seed 1]');
-  process.exit(values.help ? 0 : 2);
-}
-if (existsSync(folder)) {
-  console.error(`${folder}: is there already`);
+const USAGE = 'usage: node scripts/random-checkpoint.mjs FOLDER [--seed 1]';
+
+function refuse(problem) {
+  console.error(`${problem}\n${USAGE}`);
   process.exit(2);
 }
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { seed: { type: 'string', default: '1' }, help: { type: 'boolean', short: 'h', default: false } },
+    });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+const { values, positionals } = readArguments();
+const [folder] = positionals;
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+if (positionals.length !== 1) refuse('one folder is needed');
+if (!/^\d+$/.test(values.seed) || !Number.isSafeInteger(Number(values.seed)))
+  refuse(`--seed ${values.seed}: a whole number ≥ 0 is needed`);
+if (existsSync(folder)) refuse(`${folder}: is there already: give another folder, or remove it`);
 const { manualSeed } = await import('../packages/torch/dist/index.js');
 const { CausalModel, parseConfig, saveModel } = await import('../packages/dunwu/dist/index.js');
 manualSeed(Number(values.seed));

@@ -127,9 +127,30 @@ function unpackedWheel(root, cuda) {
  */
 export async function findLibtorch(root, report) {
   const libtorch = await search(root, report);
+  const without = withoutCuda(libtorch);
+  if (without !== null) report.warn(without);
   if (libtorch.cuda && libtorch.source === 'wheel') await requireCudaLibraries(libtorch);
   writeJson(memory(root), { surroundings: surroundings(), libtorch });
   return libtorch;
+}
+
+/**
+ * What to say of a build without CUDA where CUDA is wanted; null where nothing is, or was already.
+ * @throws SetupFailure when DUNWU_CUDA asks for it
+ */
+export function withoutCuda({ root, version, cuda, source }, { environment = process.env, wanted = wantsCuda() } = {}) {
+  if (cuda || !wanted) return null;
+  if (environment.DUNWU_CUDA === '1') {
+    throw new SetupFailure(`DUNWU_CUDA is 1, and libtorch ${version} in ${root} is no CUDA build.`, {
+      hints: [
+        'Install torch with CUDA in a virtual environment, and stay in it:',
+        `  python3 -m venv .venv && . .venv/bin/activate && pip install torch==${WHEEL_VERSION}`,
+        'or unset DUNWU_CUDA, and the CPU build is used. docs/gpu.md has more.',
+      ],
+    });
+  }
+  if (source === 'wheel') return null; // withCuda has said why
+  return `the GPU will not be used: libtorch ${version} in ${root} is no CUDA build; DUNWU_CUDA=1 takes another (docs/gpu.md)`;
 }
 
 async function search(root, report) {
@@ -148,8 +169,10 @@ async function search(root, report) {
   const folder = await pythonTorch();
   if (folder !== null) {
     const { libtorch, problem } = inspect(folder, 'python3');
-    if (libtorch) return libtorch;
-    report.warn(`the torch that python3 imports is passed over. ${problem}.`);
+    if (libtorch && (libtorch.cuda || process.env.DUNWU_CUDA !== '1')) return libtorch;
+    report.warn(
+      `the torch that python3 imports is passed over. ${problem ?? `${libtorch.root} is no CUDA build, and DUNWU_CUDA is 1`}.`,
+    );
   }
   if (wantsCuda()) {
     const installed = unpackedWheel(root, true) ?? (await withCuda(root, report));

@@ -8,13 +8,27 @@ import { compilerCommand } from './compiler.mjs';
 import { cudaHeaders } from './cuda-headers.mjs';
 import { explainSystemError, family, installLines, SetupFailure } from './failure.mjs';
 import { hash, hashFiles, listFiles } from './files.mjs';
-import { inspect, libraryName, supported } from './libtorch.mjs';
+import { inspect, libraryName, supported, withoutCuda } from './libtorch.mjs';
 import { installWords, wantsCuda } from './libtorch-cuda.mjs';
 import { readVersion } from './libtorch-version.mjs';
 import { attempts } from './libtorch-wheel.mjs';
 import { takeLock } from './lock.mjs';
 import { packagesOutdated } from './node-packages.mjs';
 import { run, which } from './run.mjs';
+
+describe('withoutCuda', () => {
+  const cpu = { root: '/t', version: '2.13.0+cpu', cuda: false, source: 'python3' as const, identity: null };
+  it('warns of a CPU build where there is a GPU, and fails where CUDA is asked for', () => {
+    expect(withoutCuda(cpu, { environment: {}, wanted: true })).toContain(
+      'the GPU will not be used: libtorch 2.13.0+cpu in /t is no CUDA',
+    );
+    expect(() => withoutCuda(cpu, { environment: { DUNWU_CUDA: '1' }, wanted: true })).toThrow(
+      'DUNWU_CUDA is 1, and libtorch 2.13.0+cpu in /t',
+    );
+    expect(withoutCuda(cpu, { environment: {}, wanted: false })).toBeNull();
+    expect(withoutCuda({ ...cpu, cuda: true }, { environment: { DUNWU_CUDA: '1' }, wanted: true })).toBeNull();
+  });
+});
 
 let folder: string;
 beforeEach(() => {

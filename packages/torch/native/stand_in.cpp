@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <set>
 
 namespace dunwu {
@@ -174,6 +175,20 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> flash_backward(const at::Tensor& 
   return {placed(found[0]), placed(found[1]), placed(found[2])};
 }
 
+/// As the kernels have it, which leave some of the result as it was: rows of no group, and what is summed over a group without
+/// rows. Here that is not a number, so that whoever reads it is found.
+at::Tensor grouped_mm(const at::Tensor& self, const at::Tensor& other, const std::optional<at::Tensor>& ends, const std::optional<at::Tensor>&, std::optional<at::ScalarType>) {
+  const at::Tensor product = at::_grouped_mm(seen(self), seen(other), seen(*ends));
+  const int32_t* end = ends->const_data_ptr<int32_t>();
+  const int64_t groups = ends->size(0);
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  if (other.dim() == 3) product.slice(0, end[groups - 1]).fill_(kNone);
+  else
+    for (int64_t i = 0; i < groups; ++i)
+      if (end[i] == (i == 0 ? 0 : end[i - 1])) product[i].fill_(kNone);
+  return product.to(kOnly);
+}
+
 at::Tensor view(const at::Tensor& self, at::IntArrayRef size) { return at::native::view(self, size); }
 
 at::Tensor as_strided(const at::Tensor& self, at::IntArrayRef size, at::IntArrayRef stride, std::optional<int64_t> offset) {
@@ -204,7 +219,7 @@ std::string stand_in() {
     operators.impl("_flash_attention_forward", flash_forward);
     operators.impl("_flash_attention_backward", flash_backward);
     // Not as libtorch composes it, which reads the groups' ends.
-    operators.impl("_grouped_mm", torch::CppFunction::makeFromBoxedFunction<&compute>());
+    operators.impl("_grouped_mm", grouped_mm);
     static torch::Library others(torch::Library::IMPL, "_", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
     others.fallback(torch::CppFunction::makeFromBoxedFunction<&compute>());
     return true;

@@ -47,6 +47,16 @@ describe('the stand-in', () => {
     expect(x.add(1).device).toBe(x.device);
   });
 
+  it('leaves what no group has as it was: here not a number', () => {
+    const ends = tensor(Int32Array.from([0, 8]), { device });
+    const x = randn([16, 8]).toDevice(device, 'bfloat16');
+    const grouped = op('aten::_grouped_mm');
+    const rows = (grouped(x, randn([2, 8, 8]).toDevice(device, 'bfloat16'), ends) as Tensor).numbers();
+    expect(rows.map(Number.isNaN)).toEqual([...Array(64).fill(false), ...Array(64).fill(true)]);
+    const sums = (grouped(x.t(), x, ends) as Tensor).numbers();
+    expect(sums.map(Number.isNaN)).toEqual([...Array(64).fill(true), ...Array(64).fill(false)]);
+  });
+
   it('counts what the host waits for', () => {
     const x = randn([3, 4]).toDevice(device, 'float32');
     waits();
@@ -163,10 +173,13 @@ describe.each(['float32', 'bfloat16'] as const)('attention off the CPU, %s', (dt
 });
 
 describe.each([
-  ['by blocks', false, 'float32'],
-  ['by blocks', false, 'bfloat16'],
-  ['by the grouped product', true, 'bfloat16'],
-] as const)('experts off the CPU, %s, %s', (_, grouped, dtype) => {
+  ['by blocks', false, 'float32', 'cpu'],
+  ['by blocks', false, 'float32', device],
+  ['by blocks', false, 'bfloat16', 'cpu'],
+  ['by blocks', false, 'bfloat16', device],
+  ['by the grouped product', true, 'bfloat16', 'cpu'],
+  ['by the grouped product', true, 'bfloat16', device],
+] as const)('experts as off the CPU, %s, %s, %s, %s', (_, grouped, dtype, on) => {
   const tolerance = dtype === 'float32' ? 2e-6 : 2e-2;
   const composed = op('dunwu::grouped_experts_composed');
 
@@ -196,16 +209,16 @@ describe.each([
     const rounded = [randn([chosen.length, 8]), randn([chosen.length, 2]), randn([4, 16, 8]), randn([4, 8, 8])].map(
       (x) => x.to(dtype),
     );
-    const [low, high] = [rounded.map((x) => placed(x, 'cpu')), rounded.map((x) => placed(x, 'cpu', 'float64'))];
+    const [low, high] = [rounded.map((x) => placed(x, on)), rounded.map((x) => placed(x, 'cpu', 'float64'))];
     const [x, weights, gateUp, down] = high as [Tensor, Tensor, Tensor, Tensor];
-    const ours = composed(low[0], indices, low[1], low[2], low[3], grouped) as Tensor;
+    const ours = composed(low[0], indices.toDevice(on, 'int64'), low[1], low[2], low[3], grouped) as Tensor;
     const theirs = groupedExpertsReference(x, indices, weights, gateUp, down);
-    expect(error(ours, theirs)).toBeLessThan(tolerance);
+    expect(error(ours.toDevice('cpu', dtype), theirs)).toBeLessThan(tolerance);
     const direction = randn(theirs.shape, { dtype: 'float64' });
-    const ourGradients = grad([ours], low, { gradients: [direction.to(dtype)] }) as Tensor[];
+    const ourGradients = grad([ours], low, { gradients: [direction.toDevice(on, dtype)] }) as Tensor[];
     const theirGradients = grad([theirs], high, { gradients: [direction] }) as Tensor[];
     ourGradients.forEach((gradient, i) => {
-      expect(error(gradient, theirGradients[i] as Tensor)).toBeLessThan(2 * tolerance);
+      expect(error(gradient.toDevice('cpu', dtype), theirGradients[i] as Tensor)).toBeLessThan(2 * tolerance);
     });
   });
 

@@ -64,6 +64,15 @@ describe('diagnosisText', () => {
     ]);
   });
 
+  it('names the driver where libtorch has CUDA and sees no device', () => {
+    const cuda: Diagnosis = { ...example, libraries: ['oneDNN', 'CUDA'] };
+    expect(diagnosisText(cuda)).toContain(
+      'sees no CUDA device: there is no GPU, or NVIDIA’s driver is missing or too old',
+    );
+    const seen = { ...cuda, devices: [...cuda.devices, { name: 'cuda:0', description: 'CUDA device' }] };
+    expect(diagnosisText(seen)).not.toContain('sees no CUDA device');
+  });
+
   it('says when the addon was built by hand', () => {
     expect(diagnosisText({ ...example, libtorch: null, build: null })).toContain('from          unknown');
   });

@@ -76,11 +76,12 @@ export function registerDoctor(program: Command): void {
 }
 
 /** Loads the engine and measures. @throws Error when the addon cannot be loaded. */
-export async function diagnose(size = 1024): Promise<Diagnosis> {
+export async function diagnose(given?: number): Promise<Diagnosis> {
   const torch = await import('@dunwu/torch');
-  const { chooseCompute, matmulError, matmulRate } = await import('../train/compute.js');
+  const { chooseCompute, largeProduct, matmulError, matmulRate } = await import('../train/compute.js');
   const choice = chooseCompute();
   const { device } = choice;
+  const size = given ?? largeProduct(device);
   const info = torch.runtimeInfo();
   const build = readBuildInfo(path.join(path.dirname(torch.addonPath), 'build-info.json'));
   const cpu = `${cpus()[0]?.model ?? process.arch}, ${availableParallelism()} core${availableParallelism() === 1 ? '' : 's'}`;
@@ -180,6 +181,11 @@ const SOURCE: Record<BuildInfo['torch']['source'], string> = {
 const gigaflops = (rate: number) => `${Math.round(rate / 1e9)} GFLOP/s`;
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
 
+const NO_CUDA_DEVICE: [string, string][] = [
+  ['', '- libtorch has CUDA and sees no CUDA device: there is no GPU, or NVIDIA’s driver is missing or too old for it'],
+  ['', '  (nvidia-smi shows the driver; docs/gpu.md which one is needed)'],
+];
+
 /** The diagnosis for people: one line a fact, reasons below the choice. */
 export function diagnosisText(d: Diagnosis): string {
   const rows: [string, string][] = [
@@ -194,6 +200,7 @@ export function diagnosisText(d: Diagnosis): string {
       ? []
       : [['addon', `${d.build.compiler}; kernels ${d.build.kernel_flags}`] as [string, string]]),
     ...d.devices.map(({ name, description }): [string, string] => ['device', `${name}: ${description}`]),
+    ...(d.libraries.includes('CUDA') && d.devices.length === 1 ? NO_CUDA_DEVICE : []),
     ['threads', String(d.threads)],
     ['instructions', [d.instruction_set, ...d.processor_features].join(' ')],
     ['compute', `${d.compute.dtype} on ${d.compute.device}, float32 products '${d.compute.float32_matmul_precision}'`],

@@ -20,6 +20,7 @@ it('a report by hand', () => {
     threads: 1,
     float32_matmul_precision: 'medium',
     peak_flops_per_s: 200e9,
+    peak_size: 2048,
     works: [
       {
         work: 'training',

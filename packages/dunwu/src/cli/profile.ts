@@ -32,6 +32,8 @@ export interface ProfileReport {
   readonly float32_matmul_precision: string;
   /** Of a large matrix product, measured before the works. */
   readonly peak_flops_per_s: number;
+  /** Its rows and columns. */
+  readonly peak_size: number;
   readonly works: readonly (WorkProfile & { readonly shape: string })[];
 }
 
@@ -108,7 +110,7 @@ function refuseUnused(flags: ProfileFlags, command: Command): void {
 }
 
 async function profileCommand(given: string | undefined, flags: ProfileFlags): Promise<void> {
-  const { chooseCompute, matmulRate } = await import('../train/compute.js');
+  const { chooseCompute, largeProduct, matmulRate } = await import('../train/compute.js');
   const { profileGeneration, profileTraining } = await import('../train/profile.js');
   const folder =
     given === undefined ? null : await import('./model-folder.js').then(({ findModel }) => findModel(given));
@@ -119,11 +121,12 @@ async function profileCommand(given: string | undefined, flags: ProfileFlags): P
   });
   const model = await openOrMake(folder?.folder ?? null, flags, choice.device);
   process.stderr.write('measuring the rate of a large product…\n');
+  const size = largeProduct(choice.device, 2048);
   const peak = matmulRate({
     dtype: choice.dtype,
     precision: choice.precision,
     device: choice.device,
-    size: 2048,
+    size,
     seconds: 0.5,
   });
   const { batch, time, rows, prompt, newTokens: made, repeat } = flags;
@@ -148,6 +151,7 @@ async function profileCommand(given: string | undefined, flags: ProfileFlags): P
     threads: choice.threads,
     float32_matmul_precision: choice.precision,
     peak_flops_per_s: peak,
+    peak_size: size,
     works: measured,
   };
   model.dispose();
@@ -188,7 +192,7 @@ export function profileText(report: ProfileReport, top: number): string {
   return [
     `${model ?? 'a fresh tiny model'}: ${model_type}, ${(parameters / 1e6).toPrecision(3)} M parameters, ${dtype}, ` +
       (device === 'cpu' ? `${threads} ${threads === 1 ? 'thread' : 'threads'}` : device),
-    `peak: ${rate(peak)} GFLOP/s in a product of [2048, 2048]${dtype === 'float32' ? `, '${precision}'` : ''}, measured now`,
+    `peak: ${rate(peak)} GFLOP/s in a product of [${report.peak_size}, ${report.peak_size}]${dtype === 'float32' ? `, '${precision}'` : ''}, measured now`,
     ...report.works.flatMap((work) => [
       '',
       `${work.work}: ${work.shape}: ${milliseconds(work.seconds)} ms, ` +

@@ -1,8 +1,17 @@
-import { getFloat32MatmulPrecision, getThreads, randn, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
+import { getFloat32MatmulPrecision, getThreads, op, randn, setFloat32MatmulPrecision, setThreads } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
 import { productPrecision } from '../model/compute-type.js';
 import { UsageError } from '../util/errors.js';
-import { type ComputeFacts, chooseCompute, cpuQuota, decideCompute, matmulError, matmulRate } from './compute.js';
+import {
+  type ComputeFacts,
+  chooseCompute,
+  cpuQuota,
+  decideCompute,
+  largeProduct,
+  matmulError,
+  matmulRate,
+  requireBfloat16,
+} from './compute.js';
 
 const laptop: ComputeFacts = { cudaDevices: 0, threads: 8, quota: null, mediumError: 2e-7, highError: () => 4e-6 };
 
@@ -103,7 +112,23 @@ describe('chooseCompute', () => {
   });
 });
 
+it('bfloat16 is refused by name where attention does not work in it, before anything is computed', () => {
+  requireBfloat16(op('dunwu::stand_in')() as string);
+  const old = () => {
+    throw new Error('FlashAttention only supports Ampere GPUs or newer.\nmore');
+  };
+  expect(() => requireBfloat16('cuda', old)).toThrow(UsageError);
+  expect(() => requireBfloat16('cuda', old)).toThrow(
+    'compute.dtype is bfloat16, and cuda cannot compute attention in it (compute capability 8.0 or newer is needed): ' +
+      'take compute.dtype: float32, or --dtype float32 (FlashAttention only supports Ampere GPUs or newer.)',
+  );
+});
+
 describe('measurements', () => {
+  it('a large product is larger on a GPU', () => {
+    expect(['cpu', 'cuda', 'cuda:1'].map((device) => largeProduct(device, 2048))).toEqual([2048, 8192, 8192]);
+  });
+
   it('the exact path has float32 accuracy, and the setting is put back', () => {
     setFloat32MatmulPrecision('medium');
     const error = matmulError('highest');

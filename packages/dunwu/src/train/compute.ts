@@ -4,6 +4,7 @@ import {
   Generator,
   getFloat32MatmulPrecision,
   getThreads,
+  groupedAttention,
   keepFreedMemory,
   type MatmulPrecision,
   noGrad,
@@ -14,9 +15,11 @@ import {
   setThreads,
   shortLinear,
   synchronize,
+  tensor,
+  zeros,
 } from '@dunwu/torch';
 import { type ProductPrecision, setComputeType, setProductPrecision } from '../model/compute-type.js';
-import { UsageError } from '../util/errors.js';
+import { errorText, UsageError } from '../util/errors.js';
 
 /** What the recipe or the person asks for. */
 export interface ComputeWish {
@@ -156,6 +159,28 @@ function mediumError(device: string): number {
   return error;
 }
 
+/** A few tokens of bfloat16 attention, as training has it. */
+function tinyAttention(device: string): void {
+  scope(() => {
+    const qkv = zeros([8, 3, 8], { dtype: 'bfloat16', device });
+    const whole = { bounds: tensor(Int32Array.from([0, 8]), { device }), longest: 8 };
+    groupedAttention(qkv, 1, 1, zeros([8], { dtype: 'int32', device }), 8, 1, whole);
+    synchronize(device);
+  });
+}
+
+/** @throws UsageError for a device whose attention does not work in bfloat16: said now, not in the middle of a first step */
+export function requireBfloat16(device: string, attend = tinyAttention): void {
+  try {
+    attend(device);
+  } catch (error) {
+    throw new UsageError(
+      `compute.dtype is bfloat16, and ${device} cannot compute attention in it (compute capability 8.0 or newer is needed): ` +
+        `take compute.dtype: float32, or --dtype float32 (${errorText(error).split('\n')[0]})`,
+    );
+  }
+}
+
 /**
  * Chooses (see `decideCompute`) and applies the choice to this process: threads, the path of float32 products, and
  * freed memory kept for the next step.
@@ -171,6 +196,7 @@ export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
     highError: () => matmulError('high', device),
     mediumError: mediumError(device),
   });
+  if (choice.dtype === 'bfloat16' && choice.device !== 'cpu') requireBfloat16(choice.device);
   setThreads(choice.threads);
   setFloat32MatmulPrecision(choice.precision);
   keepFreedMemory(true);
@@ -213,11 +239,16 @@ export function matmulError(precision: MatmulPrecision, device = 'cpu'): number 
   );
 }
 
+/** Rows and columns of a product that takes so long that starting it costs nothing: on a GPU a [1024]² one is a few microseconds. */
+export function largeProduct(device: string, onCpu = 1024): number {
+  return device.startsWith('cuda') ? 8192 : onCpu;
+}
+
 export interface MatmulSettings {
   readonly dtype?: 'float32' | 'bfloat16';
   readonly precision?: MatmulPrecision;
   readonly device?: string;
-  /** Rows and columns of both factors. */
+  /** Rows and columns of both factors. Default: {@link largeProduct}. */
   readonly size?: number;
   /** How long to measure. */
   readonly seconds?: number;
@@ -225,7 +256,8 @@ export interface MatmulSettings {
 
 /** Best rate, FLOP/s, of square matrix products (2·size³ each) with the threads that are set. */
 export function matmulRate(settings: MatmulSettings = {}): number {
-  const { dtype = 'float32', precision = 'highest', device = 'cpu', size = 1024, seconds = 0.25 } = settings;
+  const { dtype = 'float32', precision = 'highest', device = 'cpu', seconds = 0.25 } = settings;
+  const { size = largeProduct(device) } = settings;
   return withPrecision(precision, () =>
     scope(() =>
       noGrad(() => {
