@@ -141,6 +141,7 @@ it('a later update of float32 weights is seen', () => {
   const model = tinyModel(1);
   const decoder = new TensorDecoder(model, 'float32');
   const cache = new PagedCache(model.config, 1);
+  for (const layer of cache.layers) layer.fill_(0);
   const page = cache.take();
   const sums = (): number[] =>
     scope(() => {

@@ -1,4 +1,15 @@
-import { copyToDevice, copyToHost, Graph, keep, noGrad, scope, synchronize, type Tensor, zeros } from '@dunwu/torch';
+import {
+  copyToDevice,
+  copyToHost,
+  Graph,
+  keep,
+  noGrad,
+  scope,
+  synchronize,
+  type Tensor,
+  tensor,
+  zeros,
+} from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import type { DecoderStep, DecoderType } from '../model/decoder.js';
 import { PagedCache } from '../model/paged-cache.js';
@@ -96,8 +107,8 @@ export class TensorStepper implements Stepper {
         const recorded = again ? this.#recordedFor(plan, all.length, cache) : null;
         const { device } = this.#decoder;
         const buffers: Buffers = {
-          numbers: copyToDevice(all, device, recorded?.buffers.numbers),
-          settings: copyToDevice(settings, device, recorded?.buffers.settings),
+          numbers: copyToDevice(tensor(all), device, recorded?.buffers.numbers),
+          settings: copyToDevice(tensor(settings), device, recorded?.buffers.settings),
           told: recorded?.buffers.told ?? zeros([3, plan.draws], { device }),
         };
         let best: [Tensor, Tensor] | null = null;

@@ -1,6 +1,5 @@
 import {
   cat,
-  copyToDevice,
   type Device,
   noGrad,
   type OperatorTime,
@@ -8,6 +7,7 @@ import {
   profile,
   scope,
   type Tensor,
+  tensor,
 } from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
@@ -121,6 +121,8 @@ export function profileGeneration(
   const generate = () => {
     const decoder = fused ? new Decoder(model) : new TensorDecoder(model);
     const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype, device);
+    // What the plain decoder is given on a device.
+    if (!fused) for (const layer of cache.layers) layer.fill_(0);
     const pages = Int32Array.from({ length: rows * pagesEach }, () => cache.take());
     /** @param columns row, place and token of each; `wanted` of them give logits */
     const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>
@@ -143,8 +145,11 @@ export function profileGeneration(
         last = scope(() =>
           noGrad(() => {
             if (fused) return drawTokens(logits, owners, uniforms, samplings).tokens;
-            const settings = copyToDevice(drawSettings(uniforms, samplings, model.config.vocab_size), device);
-            return drawTensors(logits, settings.view([4, rows]), false).tokens.numbers();
+            const settings = tensor(drawSettings(uniforms, samplings, model.config.vocab_size), {
+              shape: [4, rows],
+              device,
+            });
+            return drawTensors(logits, settings, false).tokens.numbers();
           }),
         );
         logits.dispose();
