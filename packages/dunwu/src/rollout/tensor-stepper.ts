@@ -47,6 +47,9 @@ interface Recorded {
   graph: Graph | null;
 }
 
+/** Tokens of a step: enough to compute with what is read of the weights. */
+export const TENSOR_COLUMNS = 2048;
+
 /**
  * Steps on a device: {@link TensorDecoder} and `drawTensors`. A step takes two small copies there and one back; a drawn token goes into the next
  * step on the device, so that step can begin before this one is read.
@@ -56,8 +59,7 @@ interface Recorded {
  */
 export class TensorStepper implements Stepper {
   readonly ahead = true;
-  /** Enough to compute with what is read of the weights. */
-  readonly columns = 2048;
+  readonly columns = TENSOR_COLUMNS;
   readonly #model: CausalModel;
   readonly #decoder: TensorDecoder;
   /** Tokens of the draws of the last step, int64. */

@@ -14,8 +14,10 @@ import type { CausalModel } from '../model/causal-model.js';
 import { Decoder } from '../model/decoder.js';
 import { PagedCache, pagesFor } from '../model/paged-cache.js';
 import { TensorDecoder } from '../model/tensor-decoder.js';
+import { FUSED_COLUMNS } from '../rollout/fused-stepper.js';
 import { drawTokens } from '../rollout/sampling.js';
 import { drawSettings, drawTensors } from '../rollout/tensor-sampling.js';
+import { TENSOR_COLUMNS } from '../rollout/tensor-stepper.js';
 import { Random } from '../util/random.js';
 import { countFlops } from './flops.js';
 import { Optimizer } from './optimizer.js';
@@ -118,6 +120,8 @@ export function profileGeneration(
   model.reserve(prompt + made);
   const { forward } = countFlops(model.config);
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
+  // As the engine's steps of each kind do.
+  const readAtOnce = fused ? FUSED_COLUMNS : TENSOR_COLUMNS;
   const generate = () => {
     const decoder = fused ? new Decoder(model) : new TensorDecoder(model);
     const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype, device);
@@ -157,8 +161,8 @@ export function profileGeneration(
       phases.measure('prefill', () => {
         const all = ids.flatMap((tokens, row) => tokens.map((token, at) => [row, at, token] as const));
         const ends: Tensor[] = [];
-        for (let from = 0; from < all.length; from += PIECE) {
-          const piece = all.slice(from, from + PIECE);
+        for (let from = 0; from < all.length; from += readAtOnce) {
+          const piece = all.slice(from, from + readAtOnce);
           ends.push(
             step(
               piece,
@@ -204,8 +208,6 @@ export function profileGeneration(
 }
 
 const STEP = 'dunwu::decoder_step';
-/** Tokens of prompts that are read at one time, as in ContinuousEngine. */
-const PIECE = 256;
 const SAMPLING = { temperature: 1, top_k: 0, top_p: 1 };
 
 function randomTokens(random: Random, count: number, vocabulary: number): number[] {
