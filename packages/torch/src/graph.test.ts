@@ -40,7 +40,7 @@ describe.each(devices)('on %s', (device) => {
     graph.dispose();
   });
 
-  it('work that fails is told, and the next graph is none the worse', () => {
+  it('work that fails is told when it is called, and the next graph is none the worse', () => {
     const output = zeros([2], { device });
     const failing = (): void => {
       output.add_(1);
