@@ -1,8 +1,8 @@
 import type { Device, DType } from './dtype.js';
+import { copyToDevice } from './host-copy.js';
 import { type NumericArray, native } from './native.js';
 import { adopt } from './scope.js';
 import type { Tensor } from './tensor.js';
-import { upload } from './upload.js';
 
 type Nested = number | boolean | readonly Nested[];
 
@@ -26,7 +26,7 @@ export interface TensorOptions {
   /** Shape of a typed array's values; default one dimension. */
   readonly shape?: readonly number[];
   readonly requiresGrad?: boolean;
-  /** Default the CPU; see {@link upload}. */
+  /** Default the CPU; see {@link copyToDevice}. */
   readonly device?: Device;
 }
 
@@ -96,7 +96,7 @@ function finish(made: Tensor, options: TensorOptions): Tensor {
   }
   if (options.device !== undefined && options.device !== 'cpu') {
     const here = result;
-    result = upload(here, options.device);
+    result = copyToDevice(here, options.device);
     here.dispose();
   }
   if (options.requiresGrad === true) result.requiresGrad = true;

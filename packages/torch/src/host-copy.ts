@@ -1,23 +1,20 @@
 import type { Device } from './dtype.js';
-import { tensor } from './factory.js';
-import { empty } from './generated/functions.js';
 import type { NumericArray } from './native.js';
 import { op } from './operator.js';
 import { keep, scope } from './scope.js';
 import type { Tensor } from './tensor.js';
 
 /**
- * Numbers as a tensor on a device, [numbers]. Not waited for: the few that a step needs are taken over by the driver at the call.
- * @param into where they go, when there is such a tensor already
+ * A CPU tensor's copy on a device, of which nothing is waited for: for CUDA it goes through page-locked memory, which libtorch keeps
+ * until the copy is made; copies of other memory wait for what was launched before, except for the smallest.
+ * @param into where the numbers go, when there is such a tensor already
+ * @returns `into`, or a new tensor; without either, on the CPU, the tensor itself
  */
-export function copyToDevice(
-  numbers: Int32Array | Float32Array | BigInt64Array,
-  device: Device,
-  into?: Tensor,
-): Tensor {
+export function copyToDevice(tensor: Tensor, device: Device, into?: Tensor): Tensor {
   return scope(() => {
-    const host = tensor(numbers);
-    return (into ?? empty(host.shape, { dtype: host.dtype, device })).copy_(host, true);
+    const host = device.startsWith('cuda') ? (op('aten::pin_memory')(tensor) as Tensor) : tensor;
+    if (into !== undefined) return into.copy_(host, true);
+    return device === 'cpu' ? tensor : host.toDevice(device, tensor.dtype, true);
   });
 }
 

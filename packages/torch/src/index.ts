@@ -28,4 +28,3 @@ export { type CheckpointOptions, openCheckpoint, writeCheckpoint } from './safet
 export { SafetensorsError } from './safetensors-header.js';
 export { keep, liveTensors, scope } from './scope.js';
 export { Tensor } from './tensor.js';
-export { upload } from './upload.js';

@@ -4,6 +4,7 @@ import {
   AdamW,
   cat,
   clipGradNorm,
+  copyToDevice,
   type Device,
   full,
   getFloat32MatmulPrecision,
@@ -16,7 +17,6 @@ import {
   type TensorSource,
   tensor,
   tokenLogprobs,
-  upload,
   where,
 } from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
@@ -298,7 +298,7 @@ class ParityCheck {
 
   /** On the model's device. */
   #read(name: string): Tensor {
-    return upload(this.#golden.tensor(name), this.#model.device);
+    return copyToDevice(this.#golden.tensor(name), this.#model.device);
   }
 
   #tokens(variant: string): Tensor {

@@ -1,4 +1,4 @@
-import { copyToDevice, type Device, itemSize, keep, noGrad, op, scope, type Tensor, zeros } from '@dunwu/torch';
+import { type Device, itemSize, keep, noGrad, op, scope, type Tensor, tensor, zeros } from '@dunwu/torch';
 import { isOutOfMemory } from '../util/errors.js';
 import { isDeepseek, type ModelConfig } from './config.js';
 
@@ -95,8 +95,8 @@ export class PagedCache {
     if (from.length === 0) return;
     scope(() =>
       noGrad(() => {
-        const source = copyToDevice(BigInt64Array.from(from, BigInt), this.#device);
-        const target = copyToDevice(BigInt64Array.from(to, BigInt), this.#device);
+        const source = tensor(BigInt64Array.from(from, BigInt), { device: this.#device });
+        const target = tensor(BigInt64Array.from(to, BigInt), { device: this.#device });
         for (const layer of this.layers) indexCopy(layer, 0, target, layer.indexSelect(0, source));
       }),
     );

@@ -1,7 +1,6 @@
 import {
   arange,
   cat,
-  copyToDevice,
   type Device,
   groupedExperts,
   keep,
@@ -12,6 +11,7 @@ import {
   stack,
   swigluReference,
   type Tensor,
+  tensor,
   zeros,
 } from '@dunwu/torch';
 import type { CausalModel } from './causal-model.js';
@@ -81,7 +81,7 @@ export class TensorDecoder {
   step(step: DecoderStep, cache: PagedCache): Tensor {
     return scope(() => {
       const { shape, numbers } = layOut(step, this.limits(cache));
-      return this.compute(shape, copyToDevice(numbers, this.device), cache.layers);
+      return this.compute(shape, tensor(numbers, { device: this.device }), cache.layers);
     });
   }
 

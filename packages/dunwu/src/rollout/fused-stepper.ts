@@ -5,10 +5,13 @@ import { PagedCache } from '../model/paged-cache.js';
 import { drawTokens } from './sampling.js';
 import { type Draw, type DrawnToken, likeliest, type Stepper } from './stepper.js';
 
+/** Tokens of a step where there are fewer rows. */
+export const FUSED_COLUMNS = 256;
+
 /** Steps on the CPU: the fused decoder, and the fused sampler. What it returns is there at once. */
 export class FusedStepper implements Stepper {
   readonly ahead = false;
-  readonly columns = 256;
+  readonly columns = FUSED_COLUMNS;
   readonly #model: CausalModel;
   readonly #decoder: Decoder;
 

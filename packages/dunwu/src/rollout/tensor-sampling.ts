@@ -40,7 +40,7 @@ export function drawSettings(
 
 /**
  * Draws a token for each row as `drawTokens` does, in libtorch's operators, on any device and without reading anything back. The
- * same uniform numbers give the same tokens, up to what logits differ by in their last digits.
+ * same uniform numbers give the same tokens, up to what logits differ by in their last digits, and settings by in float32.
  *
  * @param logits float32 [draws, vocabulary]
  * @param settings float32 [4, draws]: {@link drawSettings}

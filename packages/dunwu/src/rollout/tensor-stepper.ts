@@ -1,4 +1,15 @@
-import { copyToDevice, copyToHost, Graph, keep, noGrad, scope, synchronize, type Tensor, zeros } from '@dunwu/torch';
+import {
+  copyToDevice,
+  copyToHost,
+  Graph,
+  keep,
+  noGrad,
+  scope,
+  synchronize,
+  type Tensor,
+  tensor,
+  zeros,
+} from '@dunwu/torch';
 import type { CausalModel } from '../model/causal-model.js';
 import type { DecoderStep, DecoderType } from '../model/decoder.js';
 import { PagedCache } from '../model/paged-cache.js';
@@ -36,6 +47,9 @@ interface Recorded {
   graph: Graph | null;
 }
 
+/** Tokens of a step: enough to compute with what is read of the weights. */
+export const TENSOR_COLUMNS = 2048;
+
 /**
  * Steps on a device: {@link TensorDecoder} and `drawTensors`. A step takes two small copies there and one back; a drawn token goes into the next
  * step on the device, so that step can begin before this one is read.
@@ -45,8 +59,7 @@ interface Recorded {
  */
 export class TensorStepper implements Stepper {
   readonly ahead = true;
-  /** Enough to compute with what is read of the weights. */
-  readonly columns = 2048;
+  readonly columns = TENSOR_COLUMNS;
   readonly #model: CausalModel;
   readonly #decoder: TensorDecoder;
   /** Tokens of the draws of the last step, int64. */
@@ -96,8 +109,8 @@ export class TensorStepper implements Stepper {
         const recorded = again ? this.#recordedFor(plan, all.length, cache) : null;
         const { device } = this.#decoder;
         const buffers: Buffers = {
-          numbers: copyToDevice(all, device, recorded?.buffers.numbers),
-          settings: copyToDevice(settings, device, recorded?.buffers.settings),
+          numbers: copyToDevice(tensor(all), device, recorded?.buffers.numbers),
+          settings: copyToDevice(tensor(settings), device, recorded?.buffers.settings),
           told: recorded?.buffers.told ?? zeros([3, plan.draws], { device }),
         };
         let best: [Tensor, Tensor] | null = null;

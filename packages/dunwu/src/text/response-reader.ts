@@ -1,4 +1,4 @@
-import { StopStrings } from './stop-strings.js';
+import { clearOfStops } from './stop-strings.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** What a piece of a response is: inside think tags, inside answer tags, or neither. */
@@ -29,7 +29,6 @@ export class ResponseReader {
   readonly #tokenizer: Tokenizer;
   readonly #stop: readonly string[];
   #part: ResponsePart;
-  #finder: StopStrings;
   #stopped = false;
   /** What may be the beginning of a stop string; a tag belongs to no part. */
   #held: { readonly part: ResponsePart | null; readonly text: string }[] = [];
@@ -37,7 +36,6 @@ export class ResponseReader {
   constructor(tokenizer: Tokenizer, { raw = false, thinking = false, stop = [] }: ResponseReaderOptions = {}) {
     this.#tokenizer = tokenizer;
     this.#stop = stop;
-    this.#finder = new StopStrings(stop);
     this.#decoder = tokenizer.stream();
     const { think, think_end, answer, answer_end } = tokenizer.special;
     const tags: readonly (readonly [number | undefined, ResponsePart])[] = raw
@@ -70,7 +68,6 @@ export class ResponseReader {
   end(): ResponsePiece[] {
     const rest = [...this.#read(this.#part, this.#decoder.end()), ...this.#tell(Number.POSITIVE_INFINITY)];
     this.#part = this.#first;
-    this.#finder = new StopStrings(this.#stop);
     this.#stopped = false;
     return rest;
   }
@@ -78,9 +75,9 @@ export class ResponseReader {
   #read(part: ResponsePart | null, text: string): ResponsePiece[] {
     if (text === '' || this.#stopped) return [];
     this.#held.push({ part, text });
-    const clear = this.#finder.push(text);
-    const told = this.#tell(clear.text.length);
-    this.#stopped = clear.stopped;
+    const { length, stopped } = clearOfStops(this.#held.map((one) => one.text).join(''), this.#stop);
+    const told = this.#tell(length);
+    this.#stopped = stopped;
     if (this.#stopped) this.#held = [];
     return told;
   }

@@ -23,38 +23,26 @@ export function stopWatch(
   if (stops.length === 0) return null;
   if (tokenizer === undefined) throw new Error('sampling.stop needs the tokenizer that reads the tokens');
   const decoder = tokenizer.stream();
-  const finder = new StopStrings(stops);
-  return (token) => finder.push(decoder.push(token)).stopped;
+  let text = '';
+  return (token) => {
+    text += decoder.push(token);
+    const { length, stopped } = clearOfStops(text, stops);
+    text = text.slice(length);
+    return stopped;
+  };
 }
 
 /**
- * Finds stop strings in text that arrives in pieces. Text that may be the beginning of one is held back until it is clear.
+ * How much of a text that is still growing can be shown: neither a stop string and what follows it, nor an end that may be the beginning
+ * of one. What has been shown need not be given again.
  */
-export class StopStrings {
-  readonly #stops: readonly string[];
-  #held = '';
-
-  constructor(stops: readonly string[]) {
-    this.#stops = stops;
-  }
-
-  /** @returns what can be shown now; `stopped`: a stop string was found, and neither it nor what follows is shown */
-  push(piece: string): { readonly text: string; readonly stopped: boolean } {
-    const text = this.#held + piece;
-    this.#held = '';
-    const clear = cutAtStop(text, this.#stops);
-    if (clear.length < text.length) return { text: clear, stopped: true };
-    const open = Math.max(0, ...this.#stops.map((stop) => overlap(text, stop)));
-    this.#held = text.slice(text.length - open);
-    return { text: text.slice(0, text.length - open), stopped: false };
-  }
-
-  /** What was held back, at the end of the text. */
-  end(): string {
-    const rest = this.#held;
-    this.#held = '';
-    return rest;
-  }
+export function clearOfStops(
+  text: string,
+  stops: readonly string[],
+): { readonly length: number; readonly stopped: boolean } {
+  const { length } = cutAtStop(text, stops);
+  if (length < text.length) return { length, stopped: true };
+  return { length: length - Math.max(0, ...stops.map((stop) => overlap(text, stop))), stopped: false };
 }
 
 /** Length of the longest end of `text` that `stop` begins with, without all of it. */

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { liveTensors } from '@dunwu/torch';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
+import { Decoder } from '../model/decoder.js';
+import { TensorDecoder } from '../model/tensor-decoder.js';
 import { tinyDense, tinyModel } from '../model/testing/tiny.js';
 import { TINY_DEEPSEEK } from '../model/tiny-deepseek.js';
 import { countFlops } from './flops.js';
@@ -70,6 +72,19 @@ it('generation in plain operators, as on a device: the products of all matrices'
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
   expect(prefill).toBe(rows * (prompt * (each - head) + head));
   expect(decode).toBe(rows * (made - 1) * each);
+  model.dispose();
+});
+
+it.each([
+  ['the fused decoder, 256', true, Decoder, [256, 14]],
+  ['plain operators, 2048', false, TensorDecoder, [270]],
+] as const)('prompts are read in pieces as by the engine: by %s', (_, fused, Kind, pieces) => {
+  const model = tinyDense('llama', 1);
+  const step = vi.spyOn(Kind.prototype, 'step');
+  profileGeneration(model, { rows: 9, prompt: 30, made: 1, repeat: 1 }, fused);
+  // Once to warm up.
+  expect(step.mock.calls.map(([{ tokens }]) => tokens.length)).toEqual([...pieces, ...pieces]);
+  vi.restoreAllMocks();
   model.dispose();
 });
 

@@ -1,6 +1,5 @@
 import {
   cat,
-  copyToDevice,
   type Device,
   noGrad,
   type OperatorTime,
@@ -8,14 +7,17 @@ import {
   profile,
   scope,
   type Tensor,
+  tensor,
 } from '@dunwu/torch';
 import type { PackedBatch } from '../data/packing.js';
 import type { CausalModel } from '../model/causal-model.js';
 import { Decoder } from '../model/decoder.js';
 import { PagedCache, pagesFor } from '../model/paged-cache.js';
 import { TensorDecoder } from '../model/tensor-decoder.js';
+import { FUSED_COLUMNS } from '../rollout/fused-stepper.js';
 import { drawTokens } from '../rollout/sampling.js';
 import { drawSettings, drawTensors } from '../rollout/tensor-sampling.js';
+import { TENSOR_COLUMNS } from '../rollout/tensor-stepper.js';
 import { Random } from '../util/random.js';
 import { countFlops } from './flops.js';
 import { Optimizer } from './optimizer.js';
@@ -118,9 +120,13 @@ export function profileGeneration(
   model.reserve(prompt + made);
   const { forward } = countFlops(model.config);
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
+  // As the engine's steps of each kind do.
+  const readAtOnce = fused ? FUSED_COLUMNS : TENSOR_COLUMNS;
   const generate = () => {
     const decoder = fused ? new Decoder(model) : new TensorDecoder(model);
     const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype, device);
+    // What the plain decoder is given on a device.
+    if (!fused) for (const layer of cache.layers) layer.fill_(0);
     const pages = Int32Array.from({ length: rows * pagesEach }, () => cache.take());
     /** @param columns row, place and token of each; `wanted` of them give logits */
     const step = (columns: readonly (readonly [number, number, number])[], wanted: readonly number[]): Tensor =>
@@ -143,8 +149,11 @@ export function profileGeneration(
         last = scope(() =>
           noGrad(() => {
             if (fused) return drawTokens(logits, owners, uniforms, samplings).tokens;
-            const settings = copyToDevice(drawSettings(uniforms, samplings, model.config.vocab_size), device);
-            return drawTensors(logits, settings.view([4, rows]), false).tokens.numbers();
+            const settings = tensor(drawSettings(uniforms, samplings, model.config.vocab_size), {
+              shape: [4, rows],
+              device,
+            });
+            return drawTensors(logits, settings, false).tokens.numbers();
           }),
         );
         logits.dispose();
@@ -152,8 +161,8 @@ export function profileGeneration(
       phases.measure('prefill', () => {
         const all = ids.flatMap((tokens, row) => tokens.map((token, at) => [row, at, token] as const));
         const ends: Tensor[] = [];
-        for (let from = 0; from < all.length; from += PIECE) {
-          const piece = all.slice(from, from + PIECE);
+        for (let from = 0; from < all.length; from += readAtOnce) {
+          const piece = all.slice(from, from + readAtOnce);
           ends.push(
             step(
               piece,
@@ -199,8 +208,6 @@ export function profileGeneration(
 }
 
 const STEP = 'dunwu::decoder_step';
-/** Tokens of prompts that are read at one time, as in ContinuousEngine. */
-const PIECE = 256;
 const SAMPLING = { temperature: 1, top_k: 0, top_p: 1 };
 
 function randomTokens(random: Random, count: number, vocabulary: number): number[] {

@@ -3,13 +3,13 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import {
   cat,
+  copyToDevice,
   noGrad,
   openSafetensors,
   scope,
   type Tensor,
   type TensorSource,
   tensor,
-  upload,
   writeSafetensors,
 } from '@dunwu/torch';
 import { z } from 'zod';
@@ -304,7 +304,7 @@ export class StoredTeacher implements Teacher {
       });
       const joined = (pick: (shard: Shard) => Tensor): Tensor => {
         const parts = found.map(({ shard, start, count }) => pick(shard).narrow(0, start, count));
-        return upload(cat(parts, 0).clone(), places.device);
+        return copyToDevice(cat(parts, 0).clone(), places.device);
       };
       const indices = joined((shard) => shard.indices).to('int64');
       if (indices.size(0) !== places.size(0)) {

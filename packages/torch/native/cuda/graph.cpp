@@ -1,6 +1,8 @@
 // CUDA graphs: what is launched between begin and end is recorded, and then launched again as one. Compiled only where
 // libtorch is a CUDA build and CUDA's headers are there (scripts/setup/addon.mjs); elsewhere these operators do not exist.
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <torch/library.h>
 
@@ -36,6 +38,28 @@ c10::MempoolId_t pool() {
   return shared;
 }
 
+/// Where CUDA gives a capture up, libtorch throws before it tells its allocators: they would go on asking a graph that is gone
+/// whether a stream is its own, and refuse the pool to the next capture. Called while the graph is there, on its device.
+void forget_capture(c10::MempoolId_t used) {
+  const auto device = c10::cuda::current_device();
+  auto* host = at::getHostAllocator(at::kCUDA);
+  const auto attempt = [](const auto& forget) {
+    try {
+      forget();
+    } catch (const c10::Error&) {
+      // It has been told: it was later that something failed.
+    }
+  };
+  attempt([&] {
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(device, used);
+    c10::cuda::CUDACachingAllocator::releasePool(device, used);
+  });
+  attempt([&] {
+    host->end_allocate_to_pool(used);
+    host->release_pool(used);
+  });
+}
+
 /// What is launched on the device from here on is recorded, not done. The default stream cannot be captured; it is always the same
 /// other one, since libraries keep memory for each stream that they see.
 int64_t graph_begin(c10::Device device) {
@@ -47,10 +71,12 @@ int64_t graph_begin(c10::Device device) {
   c10::cuda::device_synchronize();
   made->before = c10::cuda::getCurrentCUDAStream();
   c10::cuda::setCurrentCUDAStream(side);
+  const c10::MempoolId_t used = pool();
   try {
     // Calls of other threads (the allocator's, say) are not the capture's business.
-    made->graph.capture_begin(pool(), cudaStreamCaptureModeThreadLocal);
+    made->graph.capture_begin(used, cudaStreamCaptureModeThreadLocal);
   } catch (...) {
+    forget_capture(used);
     c10::cuda::setCurrentCUDAStream(*made->before);
     throw;
   }
@@ -67,6 +93,7 @@ void graph_end(int64_t number) {
   try {
     one.graph.capture_end();
   } catch (...) {
+    forget_capture(pool());
     c10::cuda::setCurrentCUDAStream(before);
     throw;
   }
