@@ -1,4 +1,5 @@
 // A device's queue of work and its memory, of any device that has them: libtorch's own seams, so that nothing here is CUDA's.
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Event.h>
@@ -43,6 +44,8 @@ int64_t peak_memory(c10::Device device) {
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
+  // Sums of products of bfloat16 are float32 everywhere: cuBLAS may not add up parts of one in bfloat16. Nothing elsewhere.
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);
   m.def("event_record(Tensor on) -> int", event_record);
   m.def("event_wait(int event) -> ()", event_wait);
   m.def("peak_memory(Device device) -> int", peak_memory);
