@@ -1,17 +1,13 @@
-import { getThreads, liveTensors, noGrad, scope, setThreads, type Tensor, tensor } from '@dunwu/torch';
+import { getThreads, liveTensors, noGrad, scope, setThreads, tensor } from '@dunwu/torch';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { CausalModel } from './causal-model.js';
 import { Decoder } from './decoder.js';
 import { PagedCache } from './paged-cache.js';
-import { decode, MODELS } from './testing/decoding.js';
-import { difference, ids, rows, tinyModel } from './testing/tiny.js';
+import { decode, MODELS, whole } from './testing/decoding.js';
+import { expectRounded } from './testing/rounded.js';
+import { difference, rows, tinyModel } from './testing/tiny.js';
 
 const threads = getThreads();
 afterEach(() => setThreads(threads));
-
-function whole(model: CausalModel, text: readonly number[]): Tensor {
-  return noGrad(() => model.logits(model.forward({ tokens: ids([[...text]]) }).hidden));
-}
 
 describe.each(MODELS)('%s', (_name, make) => {
   it('says what the whole text at once says, for texts of several lengths over several pages', () => {
@@ -40,27 +36,7 @@ describe.each(MODELS)('%s', (_name, make) => {
   });
 
   it('with bfloat16 weights: near to float32 with the weights so rounded; the model stays as it was', () => {
-    const model = make();
-    const before = model.parameters().map(({ tensor: one }) => one.numbers());
-    const [text = []] = rows(1, 40);
-    const [steps = []] = decode(model, [text], 2, { dtype: 'bfloat16' });
-    expect(model.parameters().map(({ tensor: one }) => one.numbers())).toEqual(before);
-    scope(() =>
-      noGrad(() => {
-        for (const { kind, tensor: one } of model.parameters()) {
-          if (kind === 'matrix' || kind === 'embedding') one.copy_(one.to('bfloat16').to('float32'));
-        }
-      }),
-    );
-    const expected = whole(model, text);
-    const differences = steps
-      .map((logits, i) => difference(tensor(Float32Array.from(logits)), expected.select(0, 1 + i)))
-      .sort((x, y) => x - y);
-    // Matrix units round activations too, to 8 bits; now and then that chooses another expert.
-    const scale = expected.abs().amax().item();
-    expect(differences[Math.floor(differences.length / 2)]).toBeLessThan(0.03 * scale);
-    if (model.moeLayers.length === 0) expect(differences.at(-1)).toBeLessThan(0.06 * scale);
-    model.dispose();
+    expectRounded(make, Decoder);
   });
 });
 

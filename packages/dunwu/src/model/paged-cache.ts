@@ -64,11 +64,6 @@ export class PagedCache {
     return this.#users.length - this.#free.length;
   }
 
-  /** Bytes held, used or not. */
-  get bytes(): number {
-    return this.#memory.numel * itemSize[this.#memory.dtype];
-  }
-
   /** A page for one sequence. @throws Error when all maxPages are in use: reserve before. */
   take(): number {
     const page = this.#free.pop() ?? this.#users.length;

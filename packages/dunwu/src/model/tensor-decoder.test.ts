@@ -1,18 +1,15 @@
-import { liveTensors, noGrad, op, runtimeInfo, scope, type Tensor, tensor } from '@dunwu/torch';
+import { liveTensors, noGrad, op, runtimeInfo, scope, tensor } from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
-import type { CausalModel } from './causal-model.js';
 import { PagedCache } from './paged-cache.js';
 import { MOST_RECORDED, TensorDecoder } from './tensor-decoder.js';
-import { decode, MODELS } from './testing/decoding.js';
+import { decode, MODELS, whole } from './testing/decoding.js';
 import { moved } from './testing/moved.js';
-import { difference, ids, rows, tinyDense, tinyModel } from './testing/tiny.js';
+import { expectRounded } from './testing/rounded.js';
+import { difference, rows, tinyDense, tinyModel } from './testing/tiny.js';
 
 /** A GPU where there is one, else what stands for one (native/stand_in.cpp): never both, of which one alone is libtorch's accelerator. */
 const onGpu = runtimeInfo().cudaDevices > 0;
 const OTHER = onGpu ? 'cuda' : (op('dunwu::stand_in')() as string);
-
-const whole = (model: CausalModel, text: readonly number[]): Tensor =>
-  noGrad(() => model.logits(model.forward({ tokens: ids([[...text]]) }).hidden));
 
 describe.each(MODELS)('%s', (_name, make) => {
   // Few rows fetch the experts that they chose; many read all of them.
@@ -35,27 +32,7 @@ describe.each(MODELS)('%s', (_name, make) => {
   });
 
   it('in bfloat16: near to float32 with the weights so rounded; the model stays as it was', () => {
-    const model = make();
-    const before = model.parameters().map(({ tensor: one }) => one.numbers());
-    const [text = []] = rows(1, 40);
-    const [steps = []] = decode(model, [text], 2, { dtype: 'bfloat16', Kind: TensorDecoder });
-    expect(model.parameters().map(({ tensor: one }) => one.numbers())).toEqual(before);
-    scope(() =>
-      noGrad(() => {
-        for (const { kind, tensor: one } of model.parameters()) {
-          if (kind === 'matrix' || kind === 'embedding') one.copy_(one.to('bfloat16').to('float32'));
-        }
-      }),
-    );
-    const expected = whole(model, text);
-    const differences = steps
-      .map((logits, i) => difference(tensor(Float32Array.from(logits)), expected.select(0, 1 + i)))
-      .sort((x, y) => x - y);
-    // Activations are rounded too, to 8 bits; now and then that chooses another expert.
-    const scale = expected.abs().amax().item();
-    expect(differences[Math.floor(differences.length / 2)]).toBeLessThan(0.03 * scale);
-    if (model.moeLayers.length === 0) expect(differences.at(-1)).toBeLessThan(0.06 * scale);
-    model.dispose();
+    expectRounded(make, TensorDecoder);
   });
 });
 

@@ -1,12 +1,12 @@
-import { scope, type Tensor } from '@dunwu/torch';
+import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../causal-model.js';
 import { Decoder, type DecoderType } from '../decoder.js';
 import { PagedCache, pagesFor } from '../paged-cache.js';
 import { TensorDecoder } from '../tensor-decoder.js';
 import { adapted } from './adapted.js';
-import { tinyDense, tinyModel } from './tiny.js';
+import { ids, tinyDense, tinyModel } from './tiny.js';
 
-type DecoderKind = typeof Decoder | typeof TensorDecoder;
+export type DecoderKind = typeof Decoder | typeof TensorDecoder;
 
 const V2 = { model_type: 'deepseek_v2', norm_topk_prob: false, topk_method: 'group_limited_greedy' };
 const YARN = { type: 'yarn', factor: 4, original_max_position_embeddings: 16, mscale: 0.7, mscale_all_dim: 1 };
@@ -62,6 +62,11 @@ export const MODELS: [name: string, make: () => CausalModel][] = [
   ['deepseek_v3 with adapters', () => adapted(tinyModel(11))],
   ['qwen2 with adapters', () => adapted(tinyDense('qwen2', 12), { target_modules: ['k_proj', 'up_proj'] })],
 ];
+
+/** Logits of the whole text at once, [time, vocabulary]. */
+export function whole(model: CausalModel, text: readonly number[]): Tensor {
+  return noGrad(() => model.logits(model.forward({ tokens: ids([[...text]]) }).hidden));
+}
 
 /**
  * Reads the first tokens of each text in pieces, then decodes the others one by one, the sequences side by side.
