@@ -316,6 +316,139 @@ describe('the same numbers', () => {
   }
 });
 
+/** A prompt's tokens, and those of the answers behind it. */
+type Bundle = readonly [prompt: number, ...answers: number[]];
+
+/** Bundles end to end; and the same as whole sequences: `expanded` places for them, of which `chosen` are one for each place. */
+function bundled(bundles: readonly Bundle[]) {
+  const starts: number[] = [];
+  const bounds = [0];
+  const expanded: number[] = [];
+  const chosen: number[] = [];
+  const wholeStarts: number[] = [];
+  for (const [prompt, ...answers] of bundles) {
+    const first = starts.length;
+    for (let i = 0; i < prompt; i++) starts.push(0);
+    for (const [n, answer] of answers.entries()) {
+      const own = starts.length;
+      const whole = wholeStarts.length;
+      const places = [...Array(prompt).keys()].map((i) => first + i);
+      for (let i = 0; i < answer; i++) {
+        starts.push(own - first);
+        places.push(own + i);
+      }
+      places.forEach((place, i) => {
+        if (n === 0 || i >= prompt) chosen[place] = whole + i;
+        expanded.push(place);
+        wholeStarts.push(whole);
+      });
+    }
+    bounds.push(starts.length);
+  }
+  const lengths = bounds.slice(1).map((end, i) => end - (bounds[i] as number));
+  const int64 = { dtype: 'int64' } as const;
+  return {
+    rows: starts.length,
+    starts: tensor(starts, int64),
+    sequences: {
+      bounds: tensor(bounds, { dtype: 'int32' }),
+      longest: Math.max(...lengths),
+      shared: tensor(
+        bundles.map(([prompt]) => prompt),
+        { dtype: 'int32' },
+      ),
+    },
+    expanded: tensor(expanded, int64),
+    chosen: tensor(chosen, int64),
+    wholeStarts: tensor(wholeStarts, int64),
+  };
+}
+
+describe('sequences that share a beginning are what they are one by one, forward and backward', () => {
+  const bundleCases: Record<string, Bundle[]> = {
+    'a small one': [[3, 2, 1, 4]],
+    'one answer, no prompt, one token': [
+      [5, 3],
+      [0, 4, 2],
+      [1, 1, 1],
+      [2, 7],
+    ],
+    'answers far from the prompt': [[10, 200, 3, 130]],
+    'a prompt over several blocks': [
+      [70, 100, 10, 150, 64],
+      [129, 1, 1, 140],
+    ],
+    'whole blocks': [[64, 64, 64, 128]],
+    'split between threads': [[20, 300, 290, 310]],
+  };
+  for (const dtype of ['float64', 'float32', 'bfloat16', 'float16'] as const) {
+    it.each(Object.entries(bundleCases))(`${dtype}: %s`, (_, bundles) =>
+      scope(() => {
+        const { rows, starts, sequences, expanded, chosen, wholeStarts } = bundled(bundles);
+        const whole = expanded.numel;
+        const take = (x?: Tensor) => (x as Tensor).indexSelect(0, expanded);
+        for (const widths of latentWidths) {
+          manualSeed(21);
+          compare(
+            dtype,
+            latentInputs(rows, widths),
+            (q, kv, k) => latentAttention(q as Tensor, kv as Tensor, k as Tensor, starts, rows, 0.3, sequences),
+            (q, kv, k) =>
+              latentAttentionReference(take(q), take(kv), take(k), wholeStarts, whole, 0.3).indexSelect(0, chosen),
+          );
+        }
+        for (const { heads, groups, width } of grouped) {
+          manualSeed(22);
+          compare(
+            dtype,
+            [randn([rows, heads + 2 * groups, width])],
+            (x) => groupedAttention(x as Tensor, heads, groups, starts, rows, 0.25, sequences),
+            (x) => groupedAttentionReference(take(x), heads, groups, wholeStarts, whole, 0.25).indexSelect(0, chosen),
+          );
+        }
+      }),
+    );
+  }
+
+  it('what stands beside a bundle does not change a bit of it, nor does the number of threads', () =>
+    scope(() => {
+      const threads = getThreads();
+      const bundles: Bundle[] = [
+        [30, 60, 61],
+        [2, 90],
+      ];
+      const { rows, starts, sequences } = bundled(bundles);
+      const alone = bundled([bundles[0] as Bundle]);
+      for (const dtype of ['float32', 'bfloat16'] as const) {
+        manualSeed(23);
+        const x = randn([rows, 4, 16]).to(dtype);
+        const first = x.narrow(0, 0, alone.rows);
+        const one = groupedAttention(first, 2, 1, alone.starts, alone.rows, 0.25, alone.sequences).numbers();
+        for (const count of [1, 2, 3]) {
+          setThreads(count);
+          const all = groupedAttention(x, 2, 1, starts, rows, 0.25, sequences);
+          expect(all.narrow(0, 0, alone.rows).numbers()).toEqual(one);
+        }
+        setThreads(threads);
+      }
+    }));
+
+  it('refuses what does not fit, naming it', () => {
+    const x = randn([6, 4, 3]);
+    const int32 = { dtype: 'int32' } as const;
+    const starts = tensor([0, 0, 2, 2, 0, 0], { dtype: 'int64' });
+    const attend = (bounds: number[], shared: number[], longest = 4, first = starts) =>
+      groupedAttention(x, 2, 1, first, 6, 1, { bounds: tensor(bounds, int32), longest, shared: tensor(shared, int32) });
+    expect(attend([0, 4, 6], [2, 0]).shape).toEqual([6, 6]);
+    expect(() => attend([0, 4, 6], [2])).toThrow(/shared must be int32 \[sequences\], beside bounds/);
+    expect(() => attend([0, 4, 5], [2, 0])).toThrow(/bounds must go from 0 to 6, got 0 and 5/);
+    expect(() => attend([0, 4, 6], [2, 0], 3)).toThrow(/sequence 0 of bounds has 4 tokens, and the longest has 3/);
+    expect(() => attend([0, 6, 6], [2, 0], 6)).toThrow(/sequence 1 of bounds has 0 tokens/);
+    expect(() => attend([0, 4, 6], [2, 3])).toThrow(/shared\[1\] is 3, but sequence 1 has 2 tokens/);
+    expect(() => attend([0, 3, 6], [2, 0], 3)).toThrow(/starts\[3\] is 2, but token 0 of a row can see 0 to 0/);
+  });
+});
+
 describe('edges and refusals of attention', () => {
   it('no rows give no rows', () => {
     const empty = leaf([0, 4, 6]);

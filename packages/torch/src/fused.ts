@@ -162,6 +162,12 @@ export interface Sequences {
   readonly bounds: Tensor;
   /** Tokens of the longest one. */
   readonly longest: number;
+  /**
+   * Of sequences that are several with one beginning (a prompt, and then the answers to it, one after another): int32
+   * [sequences], how many first tokens all that stand behind them see, besides those from their starts on. Starts count from
+   * the sequence's first token then, and rows are of no matter. On the CPU only.
+   */
+  readonly shared?: Tensor;
 }
 
 /**
@@ -177,7 +183,7 @@ export interface Sequences {
  *   counted from the row's first; null: all up to i
  * @param time tokens of a row (an entry of the batch)
  * @param sequences what `starts` say once more, for devices with flash attention (CUDA, in bfloat16 or float16): without it they
- *   take a mask where there are starts
+ *   take a mask where there are starts; on the CPU for a beginning that sequences share
  * @returns [batch · time, heads · v]
  * @throws Error naming the shapes, when they do not fit one another or `time`, or a start lies beyond its token; and where a
  *   second derivative is asked for
@@ -192,8 +198,8 @@ export function latentAttention(
   sequences: Sequences | null = null,
 ): Tensor {
   const operator = lazy(LATENT_ATTENTION, 'dunwu::latent_attention');
-  const { bounds = null, longest = 0 } = sequences ?? {};
-  return callTensor(operator, query, kv, key, starts, time, scale, bounds, longest);
+  const { bounds = null, longest = 0, shared = null } = sequences ?? {};
+  return callTensor(operator, query, kv, key, starts, time, scale, bounds, longest, shared);
 }
 
 /**
@@ -213,6 +219,6 @@ export function groupedAttention(
   sequences: Sequences | null = null,
 ): Tensor {
   const operator = lazy(GROUPED_ATTENTION, 'dunwu::grouped_attention');
-  const { bounds = null, longest = 0 } = sequences ?? {};
-  return callTensor(operator, qkv, heads, groups, starts, time, scale, bounds, longest);
+  const { bounds = null, longest = 0, shared = null } = sequences ?? {};
+  return callTensor(operator, qkv, heads, groups, starts, time, scale, bounds, longest, shared);
 }

@@ -33,8 +33,10 @@ export interface ModelInput {
   readonly positions?: Tensor;
   /** Of rows that hold several sequences: the place in its row where each token's sequence begins, int64 [batch, time]. */
   readonly starts?: Tensor;
-  /** What `starts` say, as whole sequences: flash attention on a GPU wants them. */
+  /** What `starts` say, as whole sequences: flash attention on a GPU wants them; or sequences that share a beginning. */
   readonly sequences?: Sequences;
+  /** Tokens of the longest sequence, for rows that hold several: the model's limit is one sequence's. Default time. */
+  readonly length?: number;
   /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal, within `starts`. */
   readonly mask?: Tensor;
 }
@@ -284,7 +286,7 @@ export class CausalModel {
     options: { hiddenStates?: boolean; absorbed?: boolean; cache?: TokenCache; paddingId?: number } = {},
   ): ModelOutput {
     const [batch, time] = input.tokens.shape as [number, number];
-    this.#checkLength(time);
+    this.#checkLength(input.length ?? time);
     const device = input.tokens.device;
     const positions = input.positions ?? rowPositions(batch, time, device);
     if (input.starts !== undefined && (input.mask !== undefined || options.absorbed === true)) {

@@ -14,7 +14,8 @@ export class ExpertLoad {
   }
 
   /**
-   * @param counted bool [tokens]: which tokens count; all without it. Padding is no load.
+   * @param counted bool or int64 [tokens]: whether or how often each token counts; once without it. Padding is no load, and
+   *   a prompt that several responses share is one to each.
    * @param first the layer that the first router belongs to
    */
   add(routers: readonly RouterOutput[], counted?: Tensor, first = 0): void {

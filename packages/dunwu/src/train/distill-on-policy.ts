@@ -15,7 +15,7 @@ import type { GrpoSampleRow } from './grpo.js';
 import { trainingLoop } from './loop.js';
 import { Optimizer } from './optimizer.js';
 import type { TrainingSummary } from './packed-training.js';
-import { microBatches, packOutputs } from './policy-update.js';
+import { microBatches, packInRows } from './policy-update.js';
 import { type Rollout, rollOut, rolloutMetrics, rolloutTokens, scoreRollouts } from './rollouts.js';
 import { scheduleFactor } from './schedule.js';
 import type { SftHost } from './sft.js';
@@ -69,7 +69,7 @@ export async function distillOnPolicy(
       const losses: Tensor[] = [];
       for (const micro of parts) {
         const { metrics, loss } = scope(() => {
-          const { on, places, targets } = packOutputs(student, micro);
+          const { on, counted, places, targets } = packInRows(student, micro);
           const { hidden, routers } = student.forward(on);
           const objective = distillationLoss(
             {
@@ -91,7 +91,7 @@ export async function distillOnPolicy(
             if (balance !== null) total = total.add(balance.mul(config.balance.sequence_loss / parts.length));
           }
           total.backward();
-          load.add(routers, on.predicts);
+          load.add(routers, counted);
           return { metrics: objective.metrics, loss: objective.loss.detach() };
         });
         collected.push(metrics);

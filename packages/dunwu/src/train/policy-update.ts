@@ -1,5 +1,15 @@
-import { enableGrad, noGrad, readNumbers, scope, type Tensor, tensor, tokenKl, tokenLogprobs } from '@dunwu/torch';
-import type { CausalModel } from '../model/causal-model.js';
+import {
+  type Device,
+  enableGrad,
+  noGrad,
+  readNumbers,
+  scope,
+  type Tensor,
+  tensor,
+  tokenKl,
+  tokenLogprobs,
+} from '@dunwu/torch';
+import type { CausalModel, ModelInput } from '../model/causal-model.js';
 import type { ReferenceModel } from '../model/lora.js';
 import { klNeeds } from '../objective/kl.js';
 import { type Metrics, readStep } from '../objective/metrics.js';
@@ -8,6 +18,7 @@ import { ExpertLoad, loadMetrics } from './balance.js';
 import { requireFinite } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
 import { packedTensors, packSequences, type TrainingSequence } from './packed.js';
+import { byPrompt, packResponses, responseTensors } from './packed-responses.js';
 import type { Rollout } from './rollouts.js';
 
 /** One sampled output with all that an update needs. */
@@ -105,7 +116,7 @@ function updateInScope(
       optimizer.zeroGrad();
       for (const micro of microBatches(batch, config.micro_batch_tokens)) {
         const metrics = scope(() => {
-          const { on, places, sequence, targets } = packOutputs(policy, micro);
+          const { on, counted, places, sequence, targets } = packOutputs(policy, micro);
           const old = numbers(micro.flatMap(({ logprobs }) => logprobs));
           const output = policy.forward(on);
           const hidden = output.hidden.indexSelect(0, places);
@@ -126,7 +137,7 @@ function updateInScope(
             config.loss,
           );
           objective.loss.backward();
-          load.add(output.routers, on.predicts);
+          load.add(output.routers, counted);
           const metrics: Metrics = {
             ...objective.metrics,
             entropy: { kind: 'mean', sum: entropies.sum(), count: entropies.numel },
@@ -200,12 +211,16 @@ export function readByToken(
   return sequences.map((one) => results.get(one) as number[]);
 }
 
-/** Splits outputs so that no part has more tokens than `limit` (one output at least), short ones together. */
+/**
+ * Splits outputs so that no part has more tokens than `limit` (one output at least): those with one prompt together, where
+ * they fit, and short ones.
+ */
 export function microBatches<T extends TrainingSequence>(batch: readonly T[], limit: number): T[][] {
   const parts: T[][] = [];
   let current: T[] = [];
   let size = 0;
-  for (const output of [...batch].sort((a, b) => a.tokens.length - b.tokens.length)) {
+  const bundles = byPrompt([...batch].sort((a, b) => a.tokens.length - b.tokens.length));
+  for (const output of bundles.flat()) {
     if (current.length > 0 && size + output.tokens.length > limit) {
       parts.push(current);
       current = [];
@@ -218,22 +233,47 @@ export function microBatches<T extends TrainingSequence>(batch: readonly T[], li
   return parts;
 }
 
-/**
- * A micro-batch on the device, for S sequences with N response tokens in all.
- *
- * - `on`: the input of `forward`, whose `hidden` is [places in all, width]
- * - `places` int64 [N]: rows of `hidden` that predict a response token, in the order of the sequences
- * - `sequence` int64 [N]: which sequence each belongs to; `targets` int64 [N]: the response tokens
- */
-export function packOutputs(model: CausalModel, micro: readonly TrainingSequence[]) {
-  const row = Math.min(MIN_ROW, model.config.max_position_embeddings);
-  const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
-  const { device } = model;
-  const on = packedTensors(rows, device);
-  const places = tensor(rows.places, { device }).to('int64');
-  const sequence = tensor(rows.owners, { device }).to('int64');
-  return { on, places, sequence, targets: on.targets.indexSelect(0, places) };
+/** What `forward` takes of S sequences with N response tokens in all, and where in its hidden states these are. */
+export interface PackedOutputs {
+  readonly on: ModelInput;
+  /** Bool or int64: how often a token of the input counts as an expert's load. */
+  readonly counted: Tensor;
+  /** int64 [N]: rows of `hidden` that predict a response token, in the order of the sequences. */
+  readonly places: Tensor;
+  /** int64 [N]: which sequence each belongs to. */
+  readonly sequence: Tensor;
+  /** int64 [N]: the response tokens. */
+  readonly targets: Tensor;
 }
+
+/**
+ * A micro-batch on the model's device. On the CPU a prompt that several sequences have is computed once; other devices' flash
+ * attention wants each sequence whole.
+ */
+export function packOutputs(model: CausalModel, micro: readonly TrainingSequence[]): PackedOutputs {
+  const { device } = model;
+  if (device !== 'cpu') return packInRows(model, micro);
+  const packed = packResponses(micro);
+  return {
+    on: responseTensors(packed, device),
+    counted: indices(packed.counts, device),
+    places: indices(packed.places, device),
+    sequence: indices(packed.owners, device),
+    targets: indices(packed.targets, device),
+  };
+}
+
+/** The same with every sequence whole, in rows of about one length, for what is computed of rows. */
+export function packInRows({ config, device }: CausalModel, micro: readonly TrainingSequence[]): PackedOutputs {
+  const row = Math.min(MIN_ROW, config.max_position_embeddings);
+  const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
+  const on = packedTensors(rows, device);
+  const places = indices(rows.places, device);
+  const targets = on.targets.indexSelect(0, places);
+  return { on, counted: on.predicts, places, sequence: indices(rows.owners, device), targets };
+}
+
+const indices = (numbers: Int32Array, device: Device): Tensor => tensor(numbers, { device }).to('int64');
 
 /** Rows are at least so long, so that several short outputs share one. */
 const MIN_ROW = 128;
@@ -241,7 +281,7 @@ const MIN_ROW = 128;
 function referenceTerms(
   { policy, reference }: PolicyUpdateModels,
   { loss, temperature }: PolicyUpdateConfig,
-  rows: Parameters<CausalModel['forward']>[0],
+  rows: ModelInput,
   places: Tensor,
   targets: Tensor,
   hidden: Tensor,

@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "attention_sight.h"
 #include "math.h"
 #include "short_attention.h"
 #include "vector.h"
@@ -16,7 +17,7 @@ namespace dunwu {
 namespace {
 
 /// Queries of a block, and keys of a panel: the transposed keys lie in panels of [numbers, kPanel].
-constexpr int64_t kQueries = 64, kPanel = 64;
+constexpr int64_t kQueries = kSightBlock, kPanel = kSightBlock;
 /// Keys whose scores exist at one time, forward and backward: these and what they are multiplied with stay in the cache.
 constexpr int64_t kForwardKeys = 256, kBackwardKeys = 128;
 /// Queries of a task where there are few heads for many threads.
@@ -75,28 +76,29 @@ void transpose_panel(int64_t count, const acc_t* from, int64_t stride, int64_t w
     for (int64_t i = 0; i < width; ++i) std::fill(to + i * kPanel + count, to + (i + 1) * kPanel, acc_t(0));
 }
 
-/// Columns of one row of a block that count, as places in the block.
+/// Columns of one row of a block that count, as places in the block: from..to, without gap..end within them.
 struct Range {
-  int64_t from, to;
-};
+  int64_t from, to, gap, end;
 
-/// The keys that a block of queries may see.
-class Sight {
- public:
-  Sight(const int32_t* starts, int64_t first, int64_t count) : starts_(starts), first_(first), from_(starts == nullptr ? 0 : starts[0]) {
-    if (starts != nullptr)
-      for (int64_t i = 1; i < count; ++i) from_ = std::min<int64_t>(from_, starts[i]);
+  /// What of columns at.. a query sees.
+  Range(const SeenColumns& seen, int64_t at, int64_t columns)
+      : from(std::max<int64_t>(0, (seen.common > 0 ? 0 : seen.low) - at)), to(std::min(columns, seen.high - at)), gap(to), end(to) {
+    if (seen.common == 0) return;
+    gap = std::max<int64_t>(0, seen.common - at);
+    end = std::min(columns, seen.low - at);
+    if (gap == 0) from = std::max(from, end);
+    if (end >= to) to = std::min(to, gap);
+    if (gap >= end || from >= end || gap >= to) gap = end = to;
   }
-  /// The first key that any query sees, down to a whole panel.
-  int64_t from() const { return from_ / kPanel * kPanel; }
-  Range of(int64_t query, int64_t key, int64_t keys) const {
-    const int64_t start = starts_ == nullptr ? 0 : starts_[query];
-    return {std::max<int64_t>(0, start - key), std::min(keys, first_ + query + 1 - key)};
-  }
+  bool empty() const { return from >= to; }
 
- private:
-  const int32_t* starts_;
-  int64_t first_, from_;
+  /// Zeros in what of [0, columns) does not count.
+  template <typename T>
+  void clear_rest(T* row, int64_t columns) const {
+    std::fill(row, row + from, T(0));
+    std::fill(row + gap, row + end, T(0));
+    if (to < columns) std::fill(row + to, row + columns, T(0));
+  }
 };
 
 /// row[from, to) → e^(row − top), zeros in the rest of [0, keys); `top` rises to the largest. Returns the sum.
@@ -106,6 +108,7 @@ T softmax_row(T* row, Range range, int64_t keys, T& top) {
   constexpr int64_t lanes = kLanes<T>;
   const int64_t first = range.from / lanes * lanes, last = whole_vectors<T>(range.to);
   std::fill(row + first, row + range.from, -std::numeric_limits<T>::infinity());
+  std::fill(row + range.gap, row + range.end, -std::numeric_limits<T>::infinity());
   std::fill(row + range.to, row + last, -std::numeric_limits<T>::infinity());
   vector_t<T> most = load<T>(row + first);
   for (int64_t j = first + lanes; j < last; j += lanes) {
@@ -120,8 +123,8 @@ T softmax_row(T* row, Range range, int64_t keys, T& top) {
     sum += e;
     store<T>(row + j, e);
   }
-  std::fill(row, row + range.from, T(0));
-  if (range.to < keys) std::fill(row + range.to, row + keys, T(0));
+  // What is exponentiated of the rest is next to nothing, and slow to compute with.
+  range.clear_rest(row, keys);
   return lane_sum<T>(sum);
 }
 
@@ -136,10 +139,8 @@ void gradient_row(T* row, T* gradient, Range range, int64_t keys, T log_sum, T d
     store<T>(row + j, p);
     store<T>(gradient + j, p * (load<T>(gradient + j) - mean));
   }
-  for (T* part : {row, gradient}) {
-    std::fill(part, part + range.from, T(0));
-    if (range.to < keys) std::fill(part + range.to, part + keys, T(0));
-  }
+  range.clear_rest(row, keys);
+  range.clear_rest(gradient, keys);
 }
 
 /// Keys and values of one group of a batch entry, as the products want them.
@@ -154,7 +155,7 @@ struct Core {
 
   const AttentionShape shape;
   const AttentionOperands<const scalar_t>& in;
-  const int32_t* starts;
+  const AttentionRows& rows;
   // Widths in whole vectors, and rows of scores that do not all fall on the same lines of the cache.
   const int64_t query_width = whole_vectors<acc_t>(shape.query), value_width = whole_vectors<acc_t>(shape.value);
   const int64_t panels = (shape.time + kPanel - 1) / kPanel;
@@ -166,9 +167,9 @@ struct Core {
   }
 
   /// Packs keys [from, to) of one group; `from` at a panel's start.
-  void pack_keys(int64_t entry, int64_t group, int64_t from, int64_t to, const Packed<acc_t>& packed) const {
+  void pack_keys(int64_t first_row, int64_t group, int64_t from, int64_t to, const Packed<acc_t>& packed) const {
     for (int64_t at = from; at < to; at += kPanel) {
-      const int64_t count = std::min(kPanel, to - at), row = entry * shape.time + at;
+      const int64_t count = std::min(kPanel, to - at), row = first_row + at;
       acc_t* key = packed.key + at * query_width;
       pack(count, in.key + row * in.key_row + group * in.key_head, in.key_row, shape.key, acc_t(1), key, query_width);
       if (shape.shared > 0) pack(count, in.shared + row * in.shared_row, in.shared_row, shape.shared, acc_t(1), key + shape.key, query_width);
@@ -200,26 +201,27 @@ struct Core {
       return [=, this](int64_t task) {
         (void)scratch;
         // The last queries first: they see most keys, and the short tasks fill what is left.
-        const int64_t begin = (chunks - 1 - task / pairs) * chunk, end = std::min(shape.time, begin + chunk);
-        const int64_t entry = task % pairs / shape.groups, group = task % shape.groups, top_row = entry * shape.time;
-        const int64_t first = starts == nullptr ? 0 : Sight(starts + top_row + begin, begin, end - begin).from();
-        pack_keys(entry, group, first, end, packed);
+        const AttentionEntry entry(shape, rows, task % pairs / shape.groups);
+        const int64_t group = task % shape.groups;
+        const int64_t begin = (chunks - 1 - task / pairs) * chunk, end = std::min(entry.time, begin + chunk);
+        if (begin >= end) return;
+        const Sight all(entry, begin, end - begin, end);
+        for (const auto& piece : all.pieces()) pack_keys(entry.row, group, piece.key, piece.key + piece.keys, packed);
         for (int64_t h = group * per_group; h < (group + 1) * per_group; ++h) {
           for (int64_t q = begin; q < end; q += kQueries) {
-            const int64_t queries = std::min(kQueries, end - q), row = top_row + q;
-            const Sight sight(starts == nullptr ? nullptr : starts + row, q, queries);
+            const int64_t queries = std::min(kQueries, end - q), row = entry.row + q;
+            const Sight sight(entry, q, queries, q + queries);
             pack(queries, in.query + row * in.query_row + h * in.query_head, in.query_row, shape.query, static_cast<acc_t>(shape.scale), query, query_width);
             acc_t top[kQueries], sum[kQueries];
             std::fill(top, top + queries, -std::numeric_limits<acc_t>::infinity());
             std::fill(sum, sum + queries, acc_t(0));
             bool more = false;
-            for (int64_t k = sight.from(); k < q + queries; k += kForwardKeys) {
-              const int64_t keys = std::min(kForwardKeys, q + queries - k);
+            for (const auto& [column, k, keys] : sight.blocks(kForwardKeys)) {
               scores(queries, k, keys, query, query_width, shape.query, packed.key_panels, block, stride);
               for (int64_t i = 0; i < queries; ++i) {
                 acc_t* line = block + i * stride;
-                const Range range = sight.of(i, k, keys);
-                if (range.from >= range.to) {
+                const Range range(sight.of(i), column, keys);
+                if (range.empty()) {
                   std::fill(line, line + keys, acc_t(0));
                   continue;
                 }
@@ -248,7 +250,7 @@ struct Core {
   }
 
   void backward(const scalar_t* output, const acc_t* log_sum, const scalar_t* gradient, const AttentionOperands<scalar_t>& out, acc_t* shared_gradient) const {
-    const int64_t per_group = shape.heads / shape.groups, rows = shape.batch * shape.time;
+    const int64_t per_group = shape.heads / shape.groups;
     run_tasks(shape.batch * shape.groups, [&] {
       auto scratch = std::make_shared<Scratch<acc_t>>();
       const int64_t stride = std::min(kBackwardKeys, panels * kPanel) + kLanes<acc_t>;
@@ -262,26 +264,26 @@ struct Core {
       acc_t *weights = scratch->take(kQueries * stride), *d_scores = scratch->take(kQueries * stride);
       return [=, this](int64_t task) {
         (void)scratch;
-        const int64_t entry = task / shape.groups, group = task % shape.groups, top_row = entry * shape.time;
-        pack_keys(entry, group, 0, shape.time, packed);
-        std::fill(d_key, d_key + shape.time * query_width, acc_t(0));
-        std::fill(d_value, d_value + shape.time * value_width, acc_t(0));
+        const AttentionEntry entry(shape, rows, task / shape.groups);
+        const int64_t group = task % shape.groups;
+        pack_keys(entry.row, group, 0, entry.time, packed);
+        std::fill(d_key, d_key + entry.time * query_width, acc_t(0));
+        std::fill(d_value, d_value + entry.time * value_width, acc_t(0));
         for (int64_t h = group * per_group; h < (group + 1) * per_group; ++h) {
-          for (int64_t q = 0; q < shape.time; q += kQueries) {
-            const int64_t queries = std::min(kQueries, shape.time - q), row = top_row + q;
-            const Sight sight(starts == nullptr ? nullptr : starts + row, q, queries);
+          for (int64_t q = 0; q < entry.time; q += kQueries) {
+            const int64_t queries = std::min(kQueries, entry.time - q), row = entry.row + q;
+            const Sight sight(entry, q, queries, q + queries);
             pack(queries, in.query + row * in.query_row + h * in.query_head, in.query_row, shape.query, static_cast<acc_t>(shape.scale), query, query_width);
             pack(queries, gradient + (row * shape.heads + h) * shape.value, shape.heads * shape.value, shape.value, acc_t(1), d_output, value_width);
             acc_t delta[kQueries];
             for (int64_t i = 0; i < queries; ++i) delta[i] = dot(d_output + i * value_width, output + ((row + i) * shape.heads + h) * shape.value, shape.value);
             bool more = false;
-            for (int64_t k = sight.from(); k < q + queries; k += kBackwardKeys) {
-              const int64_t keys = std::min(kBackwardKeys, q + queries - k);
+            for (const auto& [column, k, keys] : sight.blocks(kBackwardKeys)) {
               scores(queries, k, keys, query, query_width, shape.query, packed.key_panels, weights, stride);
               scores(queries, k, keys, d_output, value_width, shape.value, packed.value_panels, d_scores, stride);
               for (int64_t i = 0; i < queries; ++i) {
-                const Range range = sight.of(i, k, keys);
-                if (range.from >= range.to) {
+                const Range range(sight.of(i), column, keys);
+                if (range.empty()) {
                   std::fill(weights + i * stride, weights + i * stride + keys, acc_t(0));
                   std::fill(d_scores + i * stride, d_scores + i * stride + keys, acc_t(0));
                 } else {
@@ -296,9 +298,10 @@ struct Core {
             unpack(queries, d_query, query_width, shape.query, static_cast<acc_t>(shape.scale), out.query + row * out.query_row + h * out.query_head, out.query_row);
           }
         }
-        unpack(shape.time, d_key, query_width, shape.key, acc_t(1), out.key + top_row * out.key_row + group * out.key_head, out.key_row);
-        unpack(shape.time, d_value, value_width, shape.value, acc_t(1), out.value + top_row * out.value_row + group * out.value_head, out.value_row);
-        if (shape.shared > 0) unpack(shape.time, d_key + shape.key, query_width, shape.shared, acc_t(1), shared_gradient + (group * rows + top_row) * shape.shared, shape.shared);
+        unpack(entry.time, d_key, query_width, shape.key, acc_t(1), out.key + entry.row * out.key_row + group * out.key_head, out.key_row);
+        unpack(entry.time, d_value, value_width, shape.value, acc_t(1), out.value + entry.row * out.value_row + group * out.value_head, out.value_row);
+        if (shape.shared > 0)
+          unpack(entry.time, d_key + shape.key, query_width, shape.shared, acc_t(1), shared_gradient + (group * shape.rows + entry.row) * shape.shared, shape.shared);
       };
     });
   }
@@ -320,25 +323,25 @@ struct Core {
 }  // namespace
 
 template <typename scalar_t, typename acc_t>
-void attention_forward(const AttentionShape& shape, const AttentionOperands<const scalar_t>& in, const int32_t* starts, scalar_t* output, acc_t* log_sum) {
+void attention_forward(const AttentionShape& shape, const AttentionOperands<const scalar_t>& in, const AttentionRows& rows, scalar_t* output, acc_t* log_sum) {
   if constexpr (std::is_same_v<scalar_t, c10::BFloat16>) {
-    if (takes_short_attention(shape)) return short_attention_forward(shape, in, starts, output, log_sum);
+    if (takes_short_attention(shape, rows)) return short_attention_forward(shape, in, rows, output, log_sum);
   }
-  Core<scalar_t>{shape, in, starts}.forward(output, log_sum);
+  Core<scalar_t>{shape, in, rows}.forward(output, log_sum);
 }
 
 template <typename scalar_t, typename acc_t>
-void attention_backward(const AttentionShape& shape, const AttentionOperands<const scalar_t>& in, const int32_t* starts, const scalar_t* output, const acc_t* log_sum,
+void attention_backward(const AttentionShape& shape, const AttentionOperands<const scalar_t>& in, const AttentionRows& rows, const scalar_t* output, const acc_t* log_sum,
                         const scalar_t* gradient, const AttentionOperands<scalar_t>& out, acc_t* shared_gradient) {
   if constexpr (std::is_same_v<scalar_t, c10::BFloat16>) {
-    if (takes_short_attention(shape)) return short_attention_backward(shape, in, starts, output, log_sum, gradient, out, shared_gradient);
+    if (takes_short_attention(shape, rows)) return short_attention_backward(shape, in, rows, output, log_sum, gradient, out, shared_gradient);
   }
-  Core<scalar_t>{shape, in, starts}.backward(output, log_sum, gradient, out, shared_gradient);
+  Core<scalar_t>{shape, in, rows}.backward(output, log_sum, gradient, out, shared_gradient);
 }
 
 #define DUNWU_ATTENTION(scalar_t, acc_t)                                                                                                                            \
-  template void attention_forward<scalar_t, acc_t>(const AttentionShape&, const AttentionOperands<const scalar_t>&, const int32_t*, scalar_t*, acc_t*);              \
-  template void attention_backward<scalar_t, acc_t>(const AttentionShape&, const AttentionOperands<const scalar_t>&, const int32_t*, const scalar_t*, const acc_t*, \
+  template void attention_forward<scalar_t, acc_t>(const AttentionShape&, const AttentionOperands<const scalar_t>&, const AttentionRows&, scalar_t*, acc_t*);              \
+  template void attention_backward<scalar_t, acc_t>(const AttentionShape&, const AttentionOperands<const scalar_t>&, const AttentionRows&, const scalar_t*, const acc_t*, \
                                                     const scalar_t*, const AttentionOperands<scalar_t>&, acc_t*);
 DUNWU_ATTENTION(float, float)
 DUNWU_ATTENTION(double, double)

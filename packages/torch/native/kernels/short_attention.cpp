@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "attention_sight.h"
 #include "line_vector.h"
 #include "math.h"
 #include "short_products.h"
@@ -17,14 +18,16 @@ namespace dunwu {
 namespace {
 
 /// Queries that are computed at a time, and the step in which keys are taken: few shapes, so that few kernels are made.
-constexpr int64_t kQueries = 64;
-/// The scores of a block of queries and all keys are held: 64 · 1024 numbers stay in the second cache.
-constexpr int64_t kLongest = 1024;
+constexpr int64_t kQueries = kSightBlock;
+/// The scores of a block of queries and all keys that it sees are held: 64 · 1024 numbers stay in the second cache.
+constexpr int64_t kMostColumns = 1024;
 
 constexpr int64_t blocks_of(int64_t count) { return (count + kQueries - 1) / kQueries * kQueries; }
 
 /// An operand in one piece, as libtorch's kernels take it; depth is even.
 Pairs whole_pairs(Short* memory, int64_t columns, int64_t depth) { return {memory, columns, columns, depth / 2}; }
+/// An operand in pieces of kQueries columns, each as above: one kernel for entries of any length.
+Pairs block_pairs(Short* memory, int64_t columns, int64_t depth) { return {memory, columns, kQueries, depth / 2}; }
 
 void product(int64_t rows, int64_t columns, int64_t depth, const Short* a, int64_t a_stride, const Short* pairs, int64_t pair_columns, float* to, int64_t stride, bool add) {
   at::native::cpublas::brgemm(rows, columns, depth, a_stride, pair_columns, stride, add, a, pairs, to, true);
@@ -46,41 +49,43 @@ struct Room {
   LineVector<float> scores, d_scores, mixed, d_query, d_key, d_value;
 };
 
+/// Columns of scores of the block of queries that sees most.
+int64_t most_columns(const AttentionShape& shape, const AttentionRows& rows) {
+  int64_t most = 0;
+  for (int64_t e = 0; e < shape.batch; ++e) {
+    const AttentionEntry entry(shape, rows, e);
+    for (int64_t q = 0; q < entry.time; q += kQueries) most = std::max(most, Sight(entry, q, std::min(kQueries, entry.time - q), q + kQueries).columns());
+  }
+  return most;
+}
+
 struct ShortAttention {
   const AttentionShape& shape;
   const AttentionOperands<const Short>& in;
-  const int32_t* starts;
-  const int64_t time = shape.time, padded_time = blocks_of(shape.time), per_group = shape.heads / shape.groups;
-
-  /// The first key that a query of rows row.. sees, in whole blocks.
-  int64_t first_key(int64_t row, int64_t queries) const {
-    if (starts == nullptr) return 0;
-    int64_t least = time;
-    for (int64_t i = 0; i < queries; ++i) least = std::min<int64_t>(least, starts[row + i]);
-    return least / kQueries * kQueries;
-  }
+  const AttentionRows& rows;
+  const int64_t per_group = shape.heads / shape.groups;
 
   /// Keys of a group as the second operand of query · keyᵀ; with `rows_too` also of scores · key.
-  void take_keys(int64_t entry, int64_t group, bool rows_too, Room& room) const {
-    const int64_t row = entry * time;
+  void take_keys(const AttentionEntry& entry, int64_t group, bool rows_too, Room& room) const {
+    const int64_t row = entry.row, time = entry.time, padded_time = blocks_of(time);
     room.keys.resize(padded_time * shape.query);
     gather(in.key + row * in.key_row + group * in.key_head, in.key_row, shape.key, shape.shared > 0 ? in.shared + row * in.shared_row : nullptr, in.shared_row, shape.shared, time,
            padded_time, room.keys.data());
     room.key_pairs.resize(padded_time * shape.query);
-    pack_column_pairs<1>(room.keys.data(), shape.query, 0, padded_time, shape.query, padded_time, whole_pairs(room.key_pairs.data(), padded_time, shape.query));
+    pack_column_pairs<1>(room.keys.data(), shape.query, 0, padded_time, shape.query, padded_time, block_pairs(room.key_pairs.data(), padded_time, shape.query));
     if (rows_too) {
       room.rows.resize(padded_time * shape.query);
       pack_row_pairs<1>(room.keys.data(), shape.query, 0, padded_time / 2, padded_time, shape.query, whole_pairs(room.rows.data(), shape.query, padded_time));
     }
   }
 
-  void take_values(int64_t entry, int64_t group, bool columns, Room& room) const {
-    const int64_t row = entry * time;
+  void take_values(const AttentionEntry& entry, int64_t group, bool columns, Room& room) const {
+    const int64_t row = entry.row, time = entry.time, padded_time = blocks_of(time);
     room.values.resize(padded_time * shape.value);
     gather(in.value + row * in.value_row + group * in.value_head, in.value_row, shape.value, nullptr, 0, 0, time, padded_time, room.values.data());
     room.value_pairs.resize(padded_time * shape.value);
     if (columns)
-      pack_column_pairs<1>(room.values.data(), shape.value, 0, padded_time, shape.value, padded_time, whole_pairs(room.value_pairs.data(), padded_time, shape.value));
+      pack_column_pairs<1>(room.values.data(), shape.value, 0, padded_time, shape.value, padded_time, block_pairs(room.value_pairs.data(), padded_time, shape.value));
     else
       pack_row_pairs<1>(room.values.data(), shape.value, 0, padded_time / 2, padded_time, shape.value, whole_pairs(room.value_pairs.data(), shape.value, padded_time));
   }
@@ -90,24 +95,52 @@ struct ShortAttention {
     gather(in.query + row * in.query_row + head * in.query_head, in.query_row, shape.query, nullptr, 0, 0, queries, kQueries, room.query.data());
   }
 
+  /// to [kQueries, columns] = a [kQueries, depth] · keys
+  static void score(const Sight& sight, const Short* a, int64_t depth, const Short* key_pairs, float* to) {
+    for (const auto& [column, key, keys] : sight.blocks(kQueries)) product(kQueries, keys, depth, a, depth, key_pairs + key * depth, kQueries, to + column, sight.columns(), false);
+  }
+
+  /// to [kQueries, width] = weights [kQueries, columns] · rows of keys or values
+  static void mix(const Sight& sight, const Short* weights, const Short* pairs, int64_t width, float* to) {
+    for (const auto& [column, key, keys] : sight.pieces())
+      if (keys > 0) product(kQueries, width, keys, weights + column, sight.columns(), pairs + key * width, width, to, width, column > 0);
+  }
+
+  /// rows of keys or values += turned [columns, kQueries] · what comes from the queries
+  static void gather_gradient(const Sight& sight, const Short* turned, const Short* pairs, int64_t width, float* to) {
+    for (const auto& [column, key, keys] : sight.pieces())
+      if (keys > 0) product(keys, width, kQueries, turned + column * kQueries, kQueries, pairs, width, to + key * width, width, true);
+  }
+
+  /// Scores → P = e^(scale · score − above), gradients of P → of scores.
+  static void score_gradient(float* s, float* d, int64_t count, float scale, float above, float delta) {
+    for (int64_t j = 0; j < count; ++j) {
+      const float p = fast_exp(s[j] * scale - above);
+      s[j] = p;
+      d[j] = p * (d[j] - delta) * scale;
+    }
+  }
+
   void forward(Short* output, float* log_sum) const {
-    const int64_t groups = shape.batch * shape.groups;
+    const int64_t groups = shape.batch * shape.groups, most = most_columns(shape, rows);
     const auto scale = static_cast<float>(shape.scale);
     at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
       Room room;
-      room.scores.resize(kQueries * padded_time);
-      room.weights.resize(kQueries * padded_time);
+      room.scores.resize(kQueries * most);
+      room.weights.resize(kQueries * most);
       room.mixed.resize(kQueries * shape.value);
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t entry = task / shape.groups, group = task % shape.groups;
+        const AttentionEntry entry(shape, rows, task / shape.groups);
+        const int64_t group = task % shape.groups;
         take_keys(entry, group, false, room);
         take_values(entry, group, false, room);
         for (int64_t h = group * per_group; h < (group + 1) * per_group; ++h) {
-          for (int64_t q = 0; q < time; q += kQueries) {
-            const int64_t queries = std::min(kQueries, time - q), row = entry * time + q;
-            const int64_t from = first_key(row, queries), keys = q + kQueries - from;
+          for (int64_t q = 0; q < entry.time; q += kQueries) {
+            const int64_t queries = std::min(kQueries, entry.time - q), row = entry.row + q;
+            const Sight sight(entry, q, queries, q + kQueries);
+            const int64_t keys = sight.columns();
             take_query(row, h, queries, room);
-            product(kQueries, keys, shape.query, room.query.data(), shape.query, room.key_pairs.data() + 2 * from, padded_time, room.scores.data(), keys, false);
+            score(sight, room.query.data(), shape.query, room.key_pairs.data(), room.scores.data());
             float inverse[kQueries];
             for (int64_t i = 0; i < kQueries; ++i) {
               Short* to = room.weights.data() + i * keys;
@@ -116,17 +149,19 @@ struct ShortAttention {
                 continue;
               }
               float* s = room.scores.data() + i * keys;
-              const int64_t low = (starts == nullptr ? 0 : starts[row + i]) - from, high = q + i + 1 - from;
+              const auto [common, low, high] = sight.of(i);
+              for (int64_t j = 0; j < common; ++j) s[j] *= scale;
               for (int64_t j = low; j < high; ++j) s[j] *= scale;
-              const float top = maximum(s + low, high - low);
-              const float sum = exponentiate(s + low, high - low, top);
+              float top = maximum(s + low, high - low);
+              if (common > 0) top = std::max(top, maximum(s, common));
+              const float sum = exponentiate(s, common, top) + exponentiate(s + low, high - low, top);
               inverse[i] = 1.0f / sum;
               log_sum[(row + i) * shape.heads + h] = top + std::log(sum);
-              std::fill(s, s + low, 0.0f);
+              std::fill(s + common, s + low, 0.0f);
               std::fill(s + high, s + keys, 0.0f);
               shorten(s, 1, keys, to, keys);
             }
-            product(kQueries, shape.value, keys, room.weights.data(), keys, room.value_pairs.data() + from * shape.value, shape.value, room.mixed.data(), shape.value, false);
+            mix(sight, room.weights.data(), room.value_pairs.data(), shape.value, room.mixed.data());
             for (int64_t i = 0; i < queries; ++i) {
               Short* to = output + ((row + i) * shape.heads + h) * shape.value;
               for (int64_t j = 0; j < shape.value; ++j) to[j] = Short(room.mixed[i * shape.value + j] * inverse[i]);
@@ -139,32 +174,34 @@ struct ShortAttention {
   }
 
   void backward(const Short* output, const float* log_sum, const Short* gradient, const AttentionOperands<Short>& out, float* shared_gradient) const {
-    const int64_t groups = shape.batch * shape.groups, rows = shape.batch * time;
+    const int64_t groups = shape.batch * shape.groups, most = most_columns(shape, rows);
     const auto scale = static_cast<float>(shape.scale);
     at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
       Room room;
-      room.scores.resize(kQueries * padded_time);
-      room.d_scores.resize(kQueries * padded_time);
-      room.weights.resize(kQueries * padded_time);
-      room.turned.resize(padded_time * kQueries);
+      room.scores.resize(kQueries * most);
+      room.d_scores.resize(kQueries * most);
+      room.weights.resize(kQueries * most);
+      room.turned.resize(kQueries * most);
       room.gradient.resize(kQueries * shape.value);
       room.query_pairs.resize(kQueries * shape.query);
       room.gradient_pairs.resize(kQueries * shape.value);
       room.d_query.resize(kQueries * shape.query);
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t entry = task / shape.groups, group = task % shape.groups, top_row = entry * time;
+        const AttentionEntry entry(shape, rows, task / shape.groups);
+        const int64_t group = task % shape.groups, padded_time = blocks_of(entry.time);
         take_keys(entry, group, true, room);
         take_values(entry, group, true, room);
         room.d_key.assign(padded_time * shape.query, 0.0f);
         room.d_value.assign(padded_time * shape.value, 0.0f);
         for (int64_t h = group * per_group; h < (group + 1) * per_group; ++h) {
-          for (int64_t q = 0; q < time; q += kQueries) {
-            const int64_t queries = std::min(kQueries, time - q), row = top_row + q;
-            const int64_t from = first_key(row, queries), keys = q + kQueries - from;
+          for (int64_t q = 0; q < entry.time; q += kQueries) {
+            const int64_t queries = std::min(kQueries, entry.time - q), row = entry.row + q;
+            const Sight sight(entry, q, queries, q + kQueries);
+            const int64_t keys = sight.columns();
             take_query(row, h, queries, room);
             gather(gradient + (row * shape.heads + h) * shape.value, shape.heads * shape.value, shape.value, nullptr, 0, 0, queries, kQueries, room.gradient.data());
-            product(kQueries, keys, shape.query, room.query.data(), shape.query, room.key_pairs.data() + 2 * from, padded_time, room.scores.data(), keys, false);
-            product(kQueries, keys, shape.value, room.gradient.data(), shape.value, room.value_pairs.data() + 2 * from, padded_time, room.d_scores.data(), keys, false);
+            score(sight, room.query.data(), shape.query, room.key_pairs.data(), room.scores.data());
+            score(sight, room.gradient.data(), shape.value, room.value_pairs.data(), room.d_scores.data());
             for (int64_t i = 0; i < kQueries; ++i) {
               float *s = room.scores.data() + i * keys, *d = room.d_scores.data() + i * keys;
               if (i >= queries) {
@@ -175,15 +212,12 @@ struct ShortAttention {
               const Short *g = room.gradient.data() + i * shape.value, *o = output + ((row + i) * shape.heads + h) * shape.value;
               float delta = 0;
               for (int64_t j = 0; j < shape.value; ++j) delta += static_cast<float>(g[j]) * static_cast<float>(o[j]);
-              const int64_t low = (starts == nullptr ? 0 : starts[row + i]) - from, high = q + i + 1 - from;
+              const auto [common, low, high] = sight.of(i);
               const float above = log_sum[(row + i) * shape.heads + h];
-              for (int64_t j = low; j < high; ++j) {
-                const float p = fast_exp(s[j] * scale - above);
-                s[j] = p;
-                d[j] = p * (d[j] - delta) * scale;
-              }
+              score_gradient(s, d, common, scale, above, delta);
+              score_gradient(s + low, d + low, high - low, scale, above, delta);
               for (float* part : {s, d}) {
-                std::fill(part, part + low, 0.0f);
+                std::fill(part + common, part + low, 0.0f);
                 std::fill(part + high, part + keys, 0.0f);
               }
             }
@@ -191,21 +225,22 @@ struct ShortAttention {
             shorten(room.scores.data(), kQueries, keys, room.weights.data(), keys);
             transpose_columns<1>(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
             pack_row_pairs<1>(room.gradient.data(), shape.value, 0, kQueries / 2, kQueries, shape.value, whole_pairs(room.gradient_pairs.data(), shape.value, kQueries));
-            product(keys, shape.value, kQueries, room.turned.data(), kQueries, room.gradient_pairs.data(), shape.value, room.d_value.data() + from * shape.value, shape.value, true);
+            gather_gradient(sight, room.turned.data(), room.gradient_pairs.data(), shape.value, room.d_value.data());
             // d query = dS · key, d key += dSᵀ · query
             shorten(room.d_scores.data(), kQueries, keys, room.weights.data(), keys);
-            product(kQueries, shape.query, keys, room.weights.data(), keys, room.rows.data() + from * shape.query, shape.query, room.d_query.data(), shape.query, false);
+            mix(sight, room.weights.data(), room.rows.data(), shape.query, room.d_query.data());
             transpose_columns<1>(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
             pack_row_pairs<1>(room.query.data(), shape.query, 0, kQueries / 2, kQueries, shape.query, whole_pairs(room.query_pairs.data(), shape.query, kQueries));
-            product(keys, shape.query, kQueries, room.turned.data(), kQueries, room.query_pairs.data(), shape.query, room.d_key.data() + from * shape.query, shape.query, true);
+            gather_gradient(sight, room.turned.data(), room.query_pairs.data(), shape.query, room.d_key.data());
             shorten(room.d_query.data(), queries, shape.query, out.query + row * out.query_row + h * out.query_head, out.query_row);
           }
         }
-        for (int64_t i = 0; i < time; ++i) {
+        for (int64_t i = 0; i < entry.time; ++i) {
+          const int64_t row = entry.row + i;
           const float *key = room.d_key.data() + i * shape.query, *value = room.d_value.data() + i * shape.value;
-          shorten(key, 1, shape.key, out.key + (top_row + i) * out.key_row + group * out.key_head, shape.key);
-          shorten(value, 1, shape.value, out.value + (top_row + i) * out.value_row + group * out.value_head, shape.value);
-          if (shape.shared > 0) std::copy(key + shape.key, key + shape.query, shared_gradient + (group * rows + top_row + i) * shape.shared);
+          shorten(key, 1, shape.key, out.key + row * out.key_row + group * out.key_head, shape.key);
+          shorten(value, 1, shape.value, out.value + row * out.value_row + group * out.value_head, shape.value);
+          if (shape.shared > 0) std::copy(key + shape.key, key + shape.query, shared_gradient + (group * shape.rows + row) * shape.shared);
         }
       }
       at::native::cpublas::brgemm_release();
@@ -215,26 +250,26 @@ struct ShortAttention {
 
 }  // namespace
 
-bool takes_short_attention(const AttentionShape& shape) {
-  return has_tiles() && shape.time >= 1 && shape.time <= kLongest && shape.query % 2 == 0 && shape.value % 2 == 0;
+bool takes_short_attention(const AttentionShape& shape, const AttentionRows& rows) {
+  return has_tiles() && shape.rows >= 1 && most_columns(shape, rows) <= kMostColumns && shape.query % 2 == 0 && shape.value % 2 == 0;
 }
 
-void short_attention_forward(const AttentionShape& shape, const AttentionOperands<const Short>& in, const int32_t* starts, Short* output, float* log_sum) {
-  ShortAttention{shape, in, starts}.forward(output, log_sum);
+void short_attention_forward(const AttentionShape& shape, const AttentionOperands<const Short>& in, const AttentionRows& rows, Short* output, float* log_sum) {
+  ShortAttention{shape, in, rows}.forward(output, log_sum);
 }
 
-void short_attention_backward(const AttentionShape& shape, const AttentionOperands<const Short>& in, const int32_t* starts, const Short* output, const float* log_sum, const Short* gradient,
+void short_attention_backward(const AttentionShape& shape, const AttentionOperands<const Short>& in, const AttentionRows& rows, const Short* output, const float* log_sum, const Short* gradient,
                               const AttentionOperands<Short>& out, float* shared_gradient) {
-  ShortAttention{shape, in, starts}.backward(output, log_sum, gradient, out, shared_gradient);
+  ShortAttention{shape, in, rows}.backward(output, log_sum, gradient, out, shared_gradient);
 }
 
 #else
 
-bool takes_short_attention(const AttentionShape&) { return false; }
+bool takes_short_attention(const AttentionShape&, const AttentionRows&) { return false; }
 
-void short_attention_forward(const AttentionShape&, const AttentionOperands<const Short>&, const int32_t*, Short*, float*) { TORCH_CHECK(false, "attention: this processor has no matrix units"); }
+void short_attention_forward(const AttentionShape&, const AttentionOperands<const Short>&, const AttentionRows&, Short*, float*) { TORCH_CHECK(false, "attention: this processor has no matrix units"); }
 
-void short_attention_backward(const AttentionShape&, const AttentionOperands<const Short>&, const int32_t*, const Short*, const float*, const Short*, const AttentionOperands<Short>&, float*) {
+void short_attention_backward(const AttentionShape&, const AttentionOperands<const Short>&, const AttentionRows&, const Short*, const float*, const Short*, const AttentionOperands<Short>&, float*) {
   TORCH_CHECK(false, "attention: this processor has no matrix units");
 }
 

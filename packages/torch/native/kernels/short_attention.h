@@ -8,13 +8,13 @@
 namespace dunwu {
 
 /// Whether the two below can take this.
-bool takes_short_attention(const AttentionShape& shape);
+bool takes_short_attention(const AttentionShape& shape, const AttentionRows& rows);
 
 /// As attention_forward.
-void short_attention_forward(const AttentionShape& shape, const AttentionOperands<const c10::BFloat16>& in, const int32_t* starts, c10::BFloat16* output, float* log_sum);
+void short_attention_forward(const AttentionShape& shape, const AttentionOperands<const c10::BFloat16>& in, const AttentionRows& rows, c10::BFloat16* output, float* log_sum);
 
 /// As attention_backward.
-void short_attention_backward(const AttentionShape& shape, const AttentionOperands<const c10::BFloat16>& in, const int32_t* starts, const c10::BFloat16* output, const float* log_sum,
+void short_attention_backward(const AttentionShape& shape, const AttentionOperands<const c10::BFloat16>& in, const AttentionRows& rows, const c10::BFloat16* output, const float* log_sum,
                               const c10::BFloat16* gradient, const AttentionOperands<c10::BFloat16>& out, float* shared_gradient);
 
 }  // namespace dunwu
