@@ -6,7 +6,7 @@
 //   node bench/ours.mjs limits THREADS DEVICE                   what the device can do at most (lib/limits.mjs), or null without it
 //   node bench/ours.mjs WORK DTYPE PRECISION FOLDER THREADS DEVICE
 //                                                               WORK: training, generation or grpo; DTYPE: float32 or bfloat16;
-//                                                               PRECISION: auto or high; DEVICE: cpu or cuda
+//                                                               PRECISION: auto, high or medium; DEVICE: cpu or cuda
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';

@@ -33,7 +33,7 @@ export function fusedRmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
 /**
  * x · weightᵀ + bias in x's type, bfloat16 say, with weight and bias kept in float32: they are rounded on the way, their gradients
  * are not. On processors with matrix units for bfloat16 (AMX) both ways run on those, with sums in float32; so do products of float32
- * under {@link setFloat32MatmulPrecision}('high'), three of bfloat16 for each (arXiv 1904.06376).
+ * under {@link setFloat32MatmulPrecision}('high'), three of bfloat16 for each (arXiv 1904.06376), and under 'medium', one.
  *
  * @param x [..., inputs]
  * @param weight [outputs, inputs]; `bias` [outputs] or null

@@ -4,7 +4,8 @@ import { op } from './operator.js';
 
 /**
  * Of float32 products. 'highest' is the plain library. On CUDA the others are TF32. On the CPU 'high' allows three products of
- * bfloat16 for one (shortLinear), and 'medium' oneDNN's path: at float32 accuracy, but rounded to bfloat16 where there is AMX.
+ * bfloat16 for one (shortLinear), and 'medium' oneDNN's path: at float32 accuracy, but rounded to bfloat16 where there is AMX (and
+ * so in shortLinear).
  */
 export type MatmulPrecision = 'highest' | 'high' | 'medium';
 

@@ -35,7 +35,7 @@ const computeSchema = z.strictObject({
     .default('auto'),
   dtype: z.enum(['auto', 'float32', 'bfloat16']).default('auto'),
   threads: z.union([z.literal('auto'), z.int().min(1).max(1024)]).default('auto'),
-  float32_matmul_precision: z.enum(['auto', 'highest', 'high']).default('auto'),
+  float32_matmul_precision: z.enum(['auto', 'highest', 'high', 'medium']).default('auto'),
 });
 
 export type Compute = z.output<typeof computeSchema>;

@@ -37,6 +37,11 @@ describe('decideCompute', () => {
     const high = decideCompute({ float32_matmul_precision: 'high' }, laptop);
     expect(high.precision).toBe('high');
     expect(high.reasons[2]).toContain("'high', asked for): their error here is 4.0e-6");
+    const medium = decideCompute({ float32_matmul_precision: 'medium' }, { ...laptop, mediumError: 2.1e-3 });
+    expect(medium.precision).toBe('medium');
+    expect(medium.reasons[2]).toBe(
+      "float32 products of training may be rounded to bfloat16 ('medium', asked for): their error here is 2.1e-3",
+    );
     expect(decideCompute({ float32_matmul_precision: 'highest' }, laptop).precision).toBe('highest');
     const gpu = decideCompute(
       { float32_matmul_precision: 'high' },
@@ -99,11 +104,13 @@ describe('chooseCompute', () => {
     expect(chooseCompute().threads).toBe(all.threads);
   });
 
-  it("'high' is a matter of layers: gone when it is not asked for", () => {
+  it("'high' and 'medium' are a matter of layers: gone when they are not asked for", () => {
     chooseCompute({ float32_matmul_precision: 'high' });
     expect([getFloat32MatmulPrecision(), productPrecision()]).toEqual(['high', 'high']);
     expect(matmulError('high')).toBeLessThan(1e-5);
-    chooseCompute();
+    chooseCompute({ float32_matmul_precision: 'medium' });
+    expect([getFloat32MatmulPrecision(), productPrecision()]).toEqual(['medium', 'medium']);
+    chooseCompute({ float32_matmul_precision: 'highest' });
     expect(productPrecision()).toBe('highest');
   });
 

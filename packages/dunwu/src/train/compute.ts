@@ -28,8 +28,8 @@ export interface ComputeWish {
   readonly dtype: 'auto' | 'float32' | 'bfloat16';
   readonly threads: 'auto' | number;
   /**
-   * Of float32 products. 'high': in training three of bfloat16 for one, where the processor has units for them; on a GPU TF32 for
-   * all of them.
+   * Of float32 products. 'high': in training three of bfloat16 for one, where the processor has units for them, 'medium' one; on a
+   * GPU both are TF32 for all of them.
    */
   readonly float32_matmul_precision: 'auto' | ProductPrecision;
 }
@@ -115,13 +115,14 @@ function choosePrecision(
   facts: ComputeFacts,
   device: Device,
 ): [MatmulPrecision, string] {
-  if (wanted === 'high') {
-    const error = facts.highError().toExponential(1);
+  if (wanted === 'high' || wanted === 'medium') {
+    const error = (wanted === 'high' ? facts.highError() : facts.mediumError).toExponential(1);
+    const short = wanted === 'high' ? 'three of bfloat16' : 'rounded to bfloat16';
     return [
-      'high',
+      wanted,
       device === 'cpu'
-        ? `float32 products of training may be three of bfloat16 ('high', asked for): their error here is ${error}`
-        : `float32 products are TF32 ('high', asked for), those of router, logits and rollouts too: their error here is ${error}`,
+        ? `float32 products of training may be ${short} ('${wanted}', asked for): their error here is ${error}`
+        : `float32 products are TF32 ('${wanted}', asked for), those of router, logits and rollouts too: their error here is ${error}`,
     ];
   }
   if (wanted === 'highest') return ['highest', "float32 products take the exact path ('highest'): asked for"];
@@ -201,7 +202,7 @@ export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
   setFloat32MatmulPrecision(choice.precision);
   keepFreedMemory(true);
   setComputeType(choice.dtype);
-  setProductPrecision(choice.precision === 'high' ? 'high' : 'highest');
+  setProductPrecision(choice.precision);
   return choice;
 }
 

@@ -12,43 +12,51 @@ namespace dunwu {
 
 namespace {
 
-/// Calls `body` with a number of the tensor's type.
+/// Calls `body` with what the tensor's numbers are to these products.
 template <typename Body>
-void with_number(const at::Tensor& tensor, const Body& body) {
+void with_operand(const at::Tensor& tensor, const Body& body) {
   if (tensor.scalar_type() == at::kBFloat16)
-    body(Short());
+    body(Operand<Short, 1>());
+  else if (rounds_float32())
+    body(Operand<float, 1>());
   else
-    body(float());
+    body(Operand<float, 2>());
 }
 
 }  // namespace
 
+bool rounds_float32() { return at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::MEDIUM; }
+
 bool on_matrix_units(const at::Tensor& x) {
   if (!x.is_cpu() || !has_tiles()) return false;
-  const bool high = at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGH;
-  return x.scalar_type() == at::kBFloat16 || (x.scalar_type() == at::kFloat && high);
+  const bool exact = at::globalContext().float32MatmulPrecision() == at::Float32MatmulPrecision::HIGHEST;
+  return x.scalar_type() == at::kBFloat16 || (x.scalar_type() == at::kFloat && !exact);
 }
 
 at::Tensor product_forward(const at::Tensor& x, const at::Tensor& w, at::ScalarType type) {
   const int64_t tokens = x.size(0), inputs = x.size(1), outputs = w.size(0);
   const at::Tensor y = at::empty({tokens, outputs}, x.options().dtype(type));
   const float* from = w.const_data_ptr<float>();
-  with_number(x, [&](auto number) {
-    using T = decltype(number);
-    const ShortBuffer packed(pairs_size<T>(inputs, outputs));
+  with_operand(x, [&](auto operand) {
+    using T = typename decltype(operand)::Number;
+    constexpr int kParts = decltype(operand)::kParts;
+    const ShortBuffer packed(pairs_size<kParts>(inputs, outputs));
     const Pairs panels(packed.memory, inputs, outputs);
-    with_number(y, [&](auto result) {
-      using Out = decltype(result);
+    const auto multiply = [&](auto* to) {
       together(at::get_num_threads(), [&](const Team& team) {
         const auto [first, last] = team.share(panels.width, kPanel);
-        pack_column_pairs<kParts<T>>(from, inputs, first, last, inputs, outputs, panels);
+        pack_column_pairs<kParts>(from, inputs, first, last, inputs, outputs, panels);
         team.meet();
         const auto [begin, end] = team.share(tokens, 32);
         open_tiles();
-        multiply_panels(x.const_data_ptr<T>(), begin, end, inputs, outputs, panels, y.data_ptr<Out>());
+        multiply_panels<kParts>(x.const_data_ptr<T>(), begin, end, inputs, outputs, panels, to);
         close_tiles();
       });
-    });
+    };
+    if (type == at::kFloat)
+      multiply(y.data_ptr<float>());
+    else
+      multiply(y.data_ptr<Short>());
   });
   return y;
 }
@@ -57,17 +65,18 @@ at::Tensor product_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
   const int64_t tokens = dy.size(0), outputs = dy.size(1), inputs = w.size(1);
   const at::Tensor dx = at::empty({tokens, inputs}, dy.options());
   const float* from = w.const_data_ptr<float>();
-  with_number(dy, [&](auto number) {
-    using T = decltype(number);
-    const ShortBuffer packed(pairs_size<T>(outputs, inputs));
+  with_operand(dy, [&](auto operand) {
+    using T = typename decltype(operand)::Number;
+    constexpr int kParts = decltype(operand)::kParts;
+    const ShortBuffer packed(pairs_size<kParts>(outputs, inputs));
     const Pairs panels(packed.memory, outputs, inputs);
     together(at::get_num_threads(), [&](const Team& team) {
       const auto [first, last] = team.share(panels.pairs);
-      pack_row_pairs<kParts<T>>(from, inputs, first, last, outputs, inputs, panels);
+      pack_row_pairs<kParts>(from, inputs, first, last, outputs, inputs, panels);
       team.meet();
       const auto [begin, end] = team.share(tokens, 32);
       open_tiles();
-      multiply_panels(dy.const_data_ptr<T>(), begin, end, outputs, inputs, panels, dx.data_ptr<T>());
+      multiply_panels<kParts>(dy.const_data_ptr<T>(), begin, end, outputs, inputs, panels, dx.data_ptr<T>());
       close_tiles();
     });
   });
@@ -77,17 +86,18 @@ at::Tensor product_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
 void product_weight_gradient(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& dw, bool add) {
   const int64_t tokens = dy.size(0), outputs = dy.size(1), inputs = x.size(1);
   float* to = dw.data_ptr<float>();
-  with_number(dy, [&](auto number) {
-    using T = decltype(number);
-    const ShortBuffer packed(pairs_size<T>(tokens, inputs));
+  with_operand(dy, [&](auto operand) {
+    using T = typename decltype(operand)::Number;
+    constexpr int kParts = decltype(operand)::kParts;
+    const ShortBuffer packed(pairs_size<kParts>(tokens, inputs));
     const Pairs panels(packed.memory, tokens, inputs);
     together(at::get_num_threads(), [&](const Team& team) {
       const auto [first, last] = team.share(panels.pairs);
-      pack_row_pairs<kParts<T>>(x.const_data_ptr<T>(), inputs, first, last, tokens, inputs, panels);
+      pack_row_pairs<kParts>(x.const_data_ptr<T>(), inputs, first, last, tokens, inputs, panels);
       team.meet();
       const auto [begin, end] = team.share(outputs, 32);
       open_tiles();
-      weight_gradient(dy.const_data_ptr<T>(), outputs, tokens, begin, end, panels, inputs, to, add);
+      weight_gradient<kParts>(dy.const_data_ptr<T>(), outputs, tokens, begin, end, panels, inputs, to, add);
       close_tiles();
     });
   });
@@ -96,6 +106,7 @@ void product_weight_gradient(const at::Tensor& dy, const at::Tensor& x, const at
 #else
 
 bool on_matrix_units(const at::Tensor&) { return false; }
+bool rounds_float32() { return false; }
 at::Tensor product_forward(const at::Tensor&, const at::Tensor&, at::ScalarType) { TORCH_CHECK(false, "this processor has no matrix units"); }
 at::Tensor product_input_gradient(const at::Tensor&, const at::Tensor&) { TORCH_CHECK(false, "this processor has no matrix units"); }
 void product_weight_gradient(const at::Tensor&, const at::Tensor&, const at::Tensor&, bool) { TORCH_CHECK(false, "this processor has no matrix units"); }

@@ -6,8 +6,11 @@
 namespace dunwu {
 
 /// Whether these products are made here for such an input: on the CPU, where it has matrix units, for bfloat16; and for float32 when
-/// libtorch's float32 matmul precision is 'high', which allows three products of bfloat16 for one.
+/// libtorch's float32 matmul precision is 'high', which allows three products of bfloat16 for one, or 'medium', which allows one.
 bool on_matrix_units(const at::Tensor& x);
+
+/// Whether float32 is rounded to bfloat16 there: 'medium'.
+bool rounds_float32();
 
 /// x · wᵀ. x [tokens, inputs], w float32 [outputs, inputs] → [tokens, outputs] of `type`, which is x's or float32.
 at::Tensor product_forward(const at::Tensor& x, const at::Tensor& w, at::ScalarType type);

@@ -24,15 +24,17 @@ namespace {
 using Offsets = std::vector<int64_t>;
 
 /// y[rows of e] = x[rows of e] · B_e for every expert, with B_e = W_eᵀ (`transposed`) or W_e. w [experts, n, k] float32.
-template <typename T>
+template <typename Kind>
 void multiply_experts(const at::Tensor& x, const at::Tensor& w, bool transposed, const Offsets& offset, const at::Tensor& y) {
+  using T = typename Kind::Number;
+  constexpr int kParts = Kind::kParts;
   const int64_t experts = w.size(0), n = w.size(1), k = w.size(2);
   const int64_t depth = transposed ? k : n, columns = transposed ? n : k;
   const T* in = x.const_data_ptr<T>();
   const float* weight = w.const_data_ptr<float>();
   T* out = y.data_ptr<T>();
   // Two, so that one can be packed while another thread still reads the one before.
-  const ShortBuffer first(pairs_size<T>(depth, columns)), second(pairs_size<T>(depth, columns));
+  const ShortBuffer first(pairs_size<kParts>(depth, columns)), second(pairs_size<kParts>(depth, columns));
   const Pairs packed[2] = {Pairs(first.memory, depth, columns), Pairs(second.memory, depth, columns)};
   together(at::get_num_threads(), [&](const Team& team) {
     open_tiles();
@@ -44,28 +46,30 @@ void multiply_experts(const at::Tensor& x, const at::Tensor& w, bool transposed,
       const float* own = weight + e * n * k;
       if (transposed) {
         const auto [begin, end] = team.share(to.width, kPanel);
-        pack_column_pairs<kParts<T>>(own, k, begin, end, depth, columns, to);
+        pack_column_pairs<kParts>(own, k, begin, end, depth, columns, to);
       } else {
         const auto [begin, end] = team.share(to.pairs);
-        pack_row_pairs<kParts<T>>(own, k, begin, end, depth, columns, to);
+        pack_row_pairs<kParts>(own, k, begin, end, depth, columns, to);
       }
       team.meet();
       const auto [begin, end] = team.share(count, 32);
-      multiply_panels(in + offset[e] * depth, begin, end, depth, columns, to, out + offset[e] * columns);
+      multiply_panels<kParts>(in + offset[e] * depth, begin, end, depth, columns, to, out + offset[e] * columns);
     }
     close_tiles();
   });
 }
 
 /// dw[e] = dy[rows of e]ᵀ · x[rows of e], float32.
-template <typename T>
+template <typename Kind>
 void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& offset, const at::Tensor& dw) {
+  using T = typename Kind::Number;
+  constexpr int kParts = Kind::kParts;
   const int64_t experts = dw.size(0), outputs = dw.size(1), inputs = dw.size(2);
   const T *g = dy.const_data_ptr<T>(), *in = x.const_data_ptr<T>();
   float* d = dw.data_ptr<float>();
   int64_t most = 0;
   for (int64_t e = 0; e < experts; ++e) most = std::max(most, offset[e + 1] - offset[e]);
-  const ShortBuffer first(pairs_size<T>(most, inputs)), second(pairs_size<T>(most, inputs));
+  const ShortBuffer first(pairs_size<kParts>(most, inputs)), second(pairs_size<kParts>(most, inputs));
   Short* const packed[2] = {first.memory, second.memory};
   together(at::get_num_threads(), [&](const Team& team) {
     open_tiles();
@@ -74,9 +78,9 @@ void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& 
       const int64_t count = offset[e + 1] - offset[e];
       const Pairs to(packed[e % 2], count, inputs);
       const auto [begin, end] = team.share(to.pairs);
-      pack_row_pairs<kParts<T>>(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
+      pack_row_pairs<kParts>(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
       team.meet();
-      weight_gradient(g + offset[e] * outputs, outputs, count, low, high, to, inputs, d + e * outputs * inputs, false);
+      weight_gradient<kParts>(g + offset[e] * outputs, outputs, count, low, high, to, inputs, d + e * outputs * inputs, false);
     }
     close_tiles();
   });
@@ -137,16 +141,16 @@ Between between_products(const at::Tensor& back, const at::Tensor& projected, co
   return result;
 }
 
-template <typename T>
-struct ShortExperts : torch::autograd::Function<ShortExperts<T>> {
+template <typename Kind>
+struct ShortExperts : torch::autograd::Function<ShortExperts<Kind>> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
     const int64_t tokens = x.size(0), per_token = indices.size(1);
     const Routing routing = sort_by_expert(indices, gate_up.size(0));
     const at::Tensor sorted = x.index_select(0, routing.token);
     const at::Tensor projected = at::empty({sorted.size(0), gate_up.size(1)}, x.options());
-    multiply_experts<T>(sorted, gate_up, true, routing.offset, projected);
+    multiply_experts<Kind>(sorted, gate_up, true, routing.offset, projected);
     const at::Tensor rows = at::empty_like(sorted);
-    multiply_experts<T>(swiglu_forward(projected), down, true, routing.offset, rows);
+    multiply_experts<Kind>(swiglu_forward(projected), down, true, routing.offset, rows);
     context->save_for_backward({x, weights, gate_up, down, routing.position, routing.token, projected});
     context->saved_data["offset"] = routing.offset;
     context->saved_data["per_token"] = per_token;
@@ -165,20 +169,20 @@ struct ShortExperts : torch::autograd::Function<ShortExperts<T>> {
     pair_weight.index_copy_(0, position, weights.reshape({-1}).to(at::kFloat));
 
     const at::Tensor back = at::empty({pairs, down.size(2)}, x.options());  // before the routing weight
-    multiply_experts<T>(dy_sorted, down, false, offset, back);
-    const auto [d_projected, weighted, d_pair_weight] = between_products<T>(back, projected, pair_weight);
+    multiply_experts<Kind>(dy_sorted, down, false, offset, back);
+    const auto [d_projected, weighted, d_pair_weight] = between_products<typename Kind::Number>(back, projected, pair_weight);
     // Frozen experts (those beside adapters) want none.
     at::Tensor d_down, d_gate_up;
     if (context->needs_input_grad(4)) {
       d_down = at::empty_like(down);
-      expert_gradients<T>(dy_sorted, weighted, offset, d_down);
+      expert_gradients<Kind>(dy_sorted, weighted, offset, d_down);
     }
     if (context->needs_input_grad(3)) {
       d_gate_up = at::empty_like(gate_up);
-      expert_gradients<T>(d_projected, x.index_select(0, token), offset, d_gate_up);
+      expert_gradients<Kind>(d_projected, x.index_select(0, token), offset, d_gate_up);
     }
     const at::Tensor dx_sorted = at::empty({pairs, x.size(1)}, x.options());
-    multiply_experts<T>(d_projected, gate_up, false, offset, dx_sorted);
+    multiply_experts<Kind>(d_projected, gate_up, false, offset, dx_sorted);
     const at::Tensor dx = combine(dx_sorted, position, at::Tensor(), tokens, per_token);
     const at::Tensor d_weights = d_pair_weight.index_select(0, position).view({tokens, per_token}).to(weights.scalar_type());
     return {dx, at::Tensor(), d_weights, d_gate_up, d_down};
@@ -192,7 +196,9 @@ bool takes_short_experts(const at::Tensor& x, const at::Tensor& gate_up, const a
 }
 
 at::Tensor short_experts(const at::Tensor& x, const at::Tensor& indices, const at::Tensor& weights, const at::Tensor& gate_up, const at::Tensor& down) {
-  return x.scalar_type() == at::kBFloat16 ? ShortExperts<Short>::apply(x, indices, weights, gate_up, down) : ShortExperts<float>::apply(x, indices, weights, gate_up, down);
+  if (x.scalar_type() == at::kBFloat16) return ShortExperts<Operand<Short, 1>>::apply(x, indices, weights, gate_up, down);
+  if (rounds_float32()) return ShortExperts<Operand<float, 1>>::apply(x, indices, weights, gate_up, down);
+  return ShortExperts<Operand<float, 2>>::apply(x, indices, weights, gate_up, down);
 }
 
 #else

@@ -1,5 +1,6 @@
-// Products on the processor's matrix units (AMX) for training; sums are float32. Two kinds of numbers:
+// Products on the processor's matrix units (AMX) for training; sums are float32. Three kinds of numbers:
 // - bfloat16, with weights that are kept in float32 and rounded on their way into the units' order;
+// - float32 rounded to bfloat16 on its way;
 // - float32 as the sum of two bfloat16, the number rounded and what that left: a · b is then a₁ b₁ + a₂ b₁ + a₁ b₂, and what is
 //   left out is of the size of 2⁻¹⁶ (Henry, Tang, Heinecke 2019, arXiv 1904.06376).
 //
@@ -79,9 +80,12 @@ class ShortBuffer {
 
 #if DUNWU_TILES
 
-/// Bfloat16 numbers that one number becomes: of float32 two.
-template <typename T>
-constexpr int kParts = std::is_same_v<T, Short> ? 1 : 2;
+/// What is multiplied: numbers, and how many bfloat16 each becomes.
+template <typename T, int PARTS>
+struct Operand {
+  using Number = T;
+  static constexpr int kParts = PARTS;
+};
 
 constexpr int64_t kPanel = 32;
 
@@ -99,9 +103,9 @@ struct Pairs {
 };
 
 /// Numbers that an operand in panels takes.
-template <typename T>
+template <int PARTS>
 constexpr int64_t pairs_size(int64_t depth, int64_t columns) {
-  return kParts<T> * padded(depth, kTileDepth) * padded(columns, kPanel);
+  return PARTS * padded(depth, kTileDepth) * padded(columns, kPanel);
 }
 
 /// Pairs begin..end of the rows of x [depth, columns].
@@ -248,13 +252,12 @@ inline void give_sums(const float* sums, int64_t rows, int64_t columns, Short* t
 
 /// Rows of a block of a product, and the depth that is taken at a time: a panel of that depth stays in the first cache for all rows.
 constexpr int64_t kBlockRows = 128;
-template <typename T>
-constexpr int64_t kBlockDepth = 256 / kParts<T>;
+template <int PARTS>
+constexpr int64_t kBlockDepth = 256 / PARTS;
 
 /// Rows begin..end of y = x · B. x [.., depth] and y [.., columns], a row after the other; B in panels.
-template <typename T, typename Out>
+template <int PARTS, typename T, typename Out>
 void multiply_panels(const T* x, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Pairs& panels, Out* y) {
-  constexpr int kCount = kParts<T>;
   const int64_t whole = 2 * panels.pairs, apart = kBlockRows * whole;
   if (whole == 0) return std::fill(y + begin * columns, y + end * columns, Out(0.0f));
   LineVector<Short> room;
@@ -263,52 +266,51 @@ void multiply_panels(const T* x, int64_t begin, int64_t end, int64_t depth, int6
     const int64_t rows = std::min(kBlockRows, end - m);
     TileRows a{reinterpret_cast<const Short*>(x + m * depth), depth, 0};
     // Rows of float32 are taken apart; others are read where they are, but for tiles that reach beyond the rows' end or the last row.
-    if (kCount == 2 || depth != whole || rows % 32 != 0) {
-      room.resize(kCount * apart);
+    if (!std::is_same_v<T, Short> || depth != whole || rows % 32 != 0) {
+      room.resize(PARTS * apart);
       for (int64_t i = 0; i < padded(rows, 32); ++i) {
         for (int64_t k = 0; k < whole; k += 16) {
-          __m256i parts[kCount];
-          read_16<kCount>(i < rows ? x + (m + i) * depth + k : nullptr, depth - k, parts);
-          for (int part = 0; part < kCount; ++part) _mm256_storeu_si256(reinterpret_cast<__m256i*>(room.data() + part * apart + i * whole + k), parts[part]);
+          __m256i parts[PARTS];
+          read_16<PARTS>(i < rows ? x + (m + i) * depth + k : nullptr, depth - k, parts);
+          for (int part = 0; part < PARTS; ++part) _mm256_storeu_si256(reinterpret_cast<__m256i*>(room.data() + part * apart + i * whole + k), parts[part]);
         }
       }
       a = {room.data(), whole, apart};
     }
     for (int64_t n = 0; n < columns; n += kPanel) {
-      for (int64_t k = 0; k < whole; k += kBlockDepth<T>)
+      for (int64_t k = 0; k < whole; k += kBlockDepth<PARTS>)
         for (int64_t i = 0; i < rows; i += 32)
-          tile_product<kCount>({a.memory + i * a.stride + k, a.stride, a.apart}, panels, k / 2, n, std::min(kBlockDepth<T>, whole - k), sums + i * kPanel, kPanel, k > 0);
+          tile_product<PARTS>({a.memory + i * a.stride + k, a.stride, a.apart}, panels, k / 2, n, std::min(kBlockDepth<PARTS>, whole - k), sums + i * kPanel, kPanel, k > 0);
       for (int64_t i = 0; i < rows; i += 32) give_sums(sums + i * kPanel, std::min<int64_t>(32, rows - i), std::min(kPanel, columns - n), y + (m + i) * columns + n, columns);
     }
   }
 }
 
 /// Rows begin..end of dw = dyᵀ · x over all tokens, in order; `add`: onto what is there. dy [tokens, outputs]; x [tokens, inputs] in panels.
-template <typename T>
+template <int PARTS, typename T>
 void weight_gradient(const T* dy, int64_t outputs, int64_t tokens, int64_t begin, int64_t end, const Pairs& x, int64_t inputs, float* dw, bool add) {
-  constexpr int kCount = kParts<T>;
   if (tokens == 0) {
     if (!add) std::fill(dw + begin * inputs, dw + end * inputs, 0.0f);
     return;
   }
-  LineVector<Short> room(kCount * kBlockRows * kBlockDepth<T>, Short(0.0f));
+  LineVector<Short> room(PARTS * kBlockRows * kBlockDepth<PARTS>, Short(0.0f));
   alignas(64) float sums[32 * kPanel];
   for (int64_t n = begin; n < end; n += kBlockRows) {
     const int64_t rows = std::min(kBlockRows, end - n);
-    for (int64_t t = 0; t < tokens; t += kBlockDepth<T>) {
-      const int64_t depth = std::min(kBlockDepth<T>, tokens - t), whole = padded(depth, kTileDepth), apart = kBlockRows * whole;
-      transpose_columns<kCount>(dy + t * outputs, outputs, depth, n, n + rows, room.data(), whole, apart);
+    for (int64_t t = 0; t < tokens; t += kBlockDepth<PARTS>) {
+      const int64_t depth = std::min(kBlockDepth<PARTS>, tokens - t), whole = padded(depth, kTileDepth), apart = kBlockRows * whole;
+      transpose_columns<PARTS>(dy + t * outputs, outputs, depth, n, n + rows, room.data(), whole, apart);
       for (int64_t k = 0; k < inputs; k += kPanel) {
         for (int64_t i = 0; i < rows; i += 32) {
           const TileRows some{room.data() + i * whole, whole, apart};
           float* to = dw + (n + i) * inputs + k;
           const int64_t height = std::min<int64_t>(32, rows - i), width = std::min(kPanel, inputs - k);
           if (height == 32 && width == kPanel) {
-            tile_product<kCount>(some, x, t / 2, k, whole, to, inputs, add || t > 0);
+            tile_product<PARTS>(some, x, t / 2, k, whole, to, inputs, add || t > 0);
             continue;
           }
           for (int64_t j = 0; j < height; ++j) std::copy(to + j * inputs, to + j * inputs + width, sums + j * kPanel);
-          tile_product<kCount>(some, x, t / 2, k, whole, sums, kPanel, add || t > 0);
+          tile_product<PARTS>(some, x, t / 2, k, whole, sums, kPanel, add || t > 0);
           give_sums(sums, height, width, to, inputs);
         }
       }
