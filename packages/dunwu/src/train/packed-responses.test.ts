@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { setComputeType } from '../model/compute-type.js';
 import { difference, gradientDifference, takeGradients, tinyDense, tinyModel } from '../model/testing/tiny.js';
 import type { TrainingSequence } from './packed.js';
-import { byPrompt, packResponses, responseTensors } from './packed-responses.js';
+import { byPrompt, packResponses, responseTensors, splitResponses } from './packed-responses.js';
 
 const numbers = (packed: ReturnType<typeof packResponses>) =>
   Object.fromEntries(Object.entries(packed).map(([name, array]) => [name, [...array]]));
@@ -60,10 +60,69 @@ describe('packResponses', () => {
     expect([...shared]).toEqual([0, 0, 0]);
   });
 
+  it('a sequence without a prompt is refused by name', () => {
+    expect(() =>
+      packResponses([
+        { tokens: [1, 2], promptLength: 1 },
+        { tokens: [1, 2], promptLength: 0 },
+      ]),
+    ).toThrow('sequence 1 has no prompt');
+  });
+
   it('bundles keep the order of their first sequences', () => {
     const sequence = (prompt: number, response: number) => ({ tokens: [prompt, response], promptLength: 1 });
     const [a, b, c, d] = [sequence(7, 1), sequence(3, 2), sequence(7, 3), sequence(70, 1)];
     expect(byPrompt([a, b, c, d])).toEqual([[a, c], [b], [d]]);
+  });
+});
+
+describe('splitResponses', () => {
+  /** `count` responses of `response` tokens to a prompt of `prompt`. */
+  const bundle = (first: number, prompt: number, response: number, count: number): TrainingSequence[] =>
+    Array.from({ length: count }, () => ({
+      tokens: [...new Array<number>(prompt).fill(first), ...new Array<number>(response).fill(0)],
+      promptLength: prompt,
+    }));
+  const shapes = (parts: readonly TrainingSequence[][]) =>
+    parts.map((part) => byPrompt(part).map((one) => [one[0]?.tokens[0], one.length]));
+
+  it('by hand: bundles stay together where a part has room, and are cut only where none has', () => {
+    // 9 shared + 4 · 5 = 29, 4 shared + 3 · 10 = 34, one of 5 + 5 − 1 = 9, and 9 shared + 8 · 5 = 49 tokens.
+    const all = [...bundle(1, 10, 5, 4), ...bundle(2, 5, 10, 3), ...bundle(3, 5, 5, 1), ...bundle(4, 10, 5, 8)];
+    expect(shapes(splitResponses(all, 43))).toEqual([
+      [[1, 4]],
+      [
+        [2, 3],
+        [3, 1],
+      ],
+      [[4, 6]],
+      [[4, 2]],
+    ]);
+    expect(shapes(splitResponses(all, 63))).toEqual([
+      [
+        [1, 4],
+        [2, 3],
+      ],
+      [
+        [3, 1],
+        [4, 8],
+      ],
+    ]);
+    expect(
+      shapes(splitResponses(all, 1))
+        .flat()
+        .map(([, count]) => count),
+    ).toEqual(new Array(16).fill(1));
+  });
+
+  it('no part is laid longer than the limit but single sequences, and nothing is lost', () => {
+    for (const limit of [1, 50, 100, 150, 400, 1000]) {
+      const parts = splitResponses(sequences, limit);
+      expect(new Set(parts.flat()).size).toBe(sequences.length);
+      for (const part of parts) {
+        if (part.length > 1) expect(packResponses(part).tokens.length).toBeLessThanOrEqual(limit);
+      }
+    }
   });
 });
 

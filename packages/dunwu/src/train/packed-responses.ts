@@ -2,9 +2,9 @@ import { type Device, type Sequences, type Tensor, tensor } from '@dunwu/torch';
 import type { TrainingSequence } from './packed.js';
 
 /**
- * Responses laid end to end in one row without padding, a prompt that several respond to once before them. What is shared
- * is the prompt without its last token: each response's first prediction keeps a place of its own. A sequence's last token
- * predicts nothing and is left out.
+ * Responses laid end to end in one row without padding, in bundles: a prompt that several respond to stands once before them,
+ * without its last token, so that each response's first prediction keeps a place of its own. A response's last token predicts
+ * nothing and is left out.
  */
 export interface PackedResponses {
   /** [time] */
@@ -46,8 +46,47 @@ interface Numbered extends TrainingSequence {
   readonly index: number;
 }
 
-/** Packs sequences, each with a prompt of one token at least. */
+/** Tokens that sequences with one prompt share. */
+function sharedTokens(bundle: readonly TrainingSequence[]): number {
+  return bundle.length > 1 ? (bundle[0] as TrainingSequence).promptLength - 1 : 0;
+}
+
+/** Where the tokens end that are computed: all before the last one, and the whole prompt where nothing responds. */
+function endOf({ tokens, promptLength }: TrainingSequence): number {
+  return Math.max(promptLength, tokens.length - 1);
+}
+
+/**
+ * Splits sequences so that no part has more than `limit` tokens as {@link packResponses} lays them (one sequence at least). Those
+ * with one prompt stay together where a part has room for all of them.
+ */
+export function splitResponses<T extends TrainingSequence>(sequences: readonly T[], limit: number): T[][] {
+  const parts: T[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const bundle of byPrompt(sequences)) {
+    const common = sharedTokens(bundle);
+    const whole = bundle.reduce((sum, one) => sum + endOf(one) - common, common);
+    let begun = size + whole <= limit;
+    if (begun) size += common;
+    for (const one of bundle) {
+      const own = endOf(one) - common;
+      if (!begun || size + own > limit) {
+        parts.push([]);
+        size = common;
+        begun = true;
+      }
+      (parts[parts.length - 1] as T[]).push(one);
+      size += own;
+    }
+  }
+  return parts;
+}
+
+/** Packs sequences. @throws Error for one without a prompt: nothing predicts its first token. */
 export function packResponses(sequences: readonly TrainingSequence[]): PackedResponses {
+  sequences.forEach(({ promptLength }, i) => {
+    if (promptLength < 1) throw new Error(`sequence ${i} has no prompt: nothing predicts its first token`);
+  });
   const tokens: number[] = [];
   const positions: number[] = [];
   const starts: number[] = [];
@@ -65,8 +104,7 @@ export function packResponses(sequences: readonly TrainingSequence[]): PackedRes
   const lay = (one: Numbered, from: number): void => {
     const own = tokens.length;
     firsts[one.index] = own - from;
-    const end = Math.max(one.promptLength, one.tokens.length - 1);
-    for (let i = from; i < end; i++) {
+    for (let i = from; i < endOf(one); i++) {
       tokens.push(one.tokens[i] as number);
       positions.push(i);
       starts.push(own - begun());
@@ -76,8 +114,8 @@ export function packResponses(sequences: readonly TrainingSequence[]): PackedRes
   const loose: Numbered[] = [];
   for (const bundle of byPrompt(sequences.map((one, index): Numbered => ({ ...one, index })))) {
     const [first] = bundle as [Numbered];
-    const common = first.promptLength - 1;
-    if (bundle.length === 1 || common === 0) {
+    const common = sharedTokens(bundle);
+    if (common === 0) {
       loose.push(...bundle);
       continue;
     }
@@ -120,7 +158,7 @@ export function packResponses(sequences: readonly TrainingSequence[]): PackedRes
   };
 }
 
-/** As the input of `forward`, [1, time]; `length`: tokens of the longest sequence. Call inside a scope. */
+/** As the input of `forward`, [1, time]. Call inside a scope. */
 export function responseTensors(packed: PackedResponses, device: Device) {
   const row = (numbers: Int32Array): Tensor => tensor(numbers, { shape: [1, numbers.length], device }).to('int64');
   const { bounds } = packed;

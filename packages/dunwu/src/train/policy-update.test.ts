@@ -140,7 +140,7 @@ describe('updatePolicy', () => {
   });
 });
 
-it('microBatches: no part above the limit but single outputs, short ones together, nothing lost', () => {
+it('microBatches: no part above the limit but single outputs, those of one length together, nothing lost', () => {
   const lengths = [5, 2, 9, 3, 4];
   const parts = microBatches(
     lengths.map((length) => ({ tokens: new Array<number>(length).fill(0), promptLength: 1 })),

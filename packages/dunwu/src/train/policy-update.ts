@@ -18,7 +18,7 @@ import { ExpertLoad, loadMetrics } from './balance.js';
 import { requireFinite } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
 import { packedTensors, packSequences, type TrainingSequence } from './packed.js';
-import { byPrompt, packResponses, responseTensors } from './packed-responses.js';
+import { packResponses, responseTensors, splitResponses } from './packed-responses.js';
 import type { Rollout } from './rollouts.js';
 
 /** One sampled output with all that an update needs. */
@@ -36,7 +36,7 @@ export interface PolicyUpdateConfig {
   readonly mini_batches: number;
   /** Passes over the outputs. */
   readonly inner_epochs: number;
-  /** Positions computed at one time; bounds memory, changes results by rounding only. */
+  /** Positions computed at one time, at most; bounds memory, changes results by rounding only. */
   readonly micro_batch_tokens: number;
   /** Largest gradient norm. */
   readonly clip_grad: number;
@@ -114,7 +114,7 @@ function updateInScope(
       const tokensInBatch = batch.reduce((sum, output) => sum + output.logprobs.length, 0);
       const first = epoch === 0 && part === 0;
       optimizer.zeroGrad();
-      for (const micro of microBatches(batch, config.micro_batch_tokens)) {
+      for (const micro of splitOutputs(device, batch, config.micro_batch_tokens)) {
         const metrics = scope(() => {
           const { on, counted, places, sequence, targets } = packOutputs(policy, micro);
           const old = numbers(micro.flatMap(({ logprobs }) => logprobs));
@@ -180,7 +180,7 @@ export function responseLogprobs(
   sequences: readonly TrainingSequence[],
   options: { readonly temperature: number; readonly micro_batch_tokens: number },
 ): number[][] {
-  return readByToken(sequences, options.micro_batch_tokens, (micro) => {
+  return readByToken(model, sequences, options.micro_batch_tokens, (micro) => {
     const { on, places, targets } = packOutputs(model, micro);
     const hidden = model.forward(on).hidden.indexSelect(0, places);
     return tokenLogprobs(hidden, model.headWeight, targets, { temperature: options.temperature })[0];
@@ -188,16 +188,17 @@ export function responseLogprobs(
 }
 
 /**
- * A number for each response token of sequences, without gradient: computed in micro-batches, read in one copy.
+ * A number that a model has for each response token of sequences, without gradient: computed in micro-batches, read in one copy.
  * @param compute [N] for a micro-batch with N response tokens
  * @returns for each sequence, one number for each response token
  */
 export function readByToken(
+  { device }: CausalModel,
   sequences: readonly TrainingSequence[],
   limit: number,
   compute: (micro: readonly TrainingSequence[]) => Tensor,
 ): number[][] {
-  const parts = microBatches(sequences, limit);
+  const parts = splitOutputs(device, sequences, limit);
   const read = scope(() => noGrad(() => readNumbers(parts.map((micro) => scope(() => compute(micro))))));
   const results = new Map<TrainingSequence, number[]>();
   parts.forEach((micro, i) => {
@@ -212,15 +213,14 @@ export function readByToken(
 }
 
 /**
- * Splits outputs so that no part has more tokens than `limit` (one output at least): those with one prompt together, where
- * they fit, and short ones.
+ * Splits outputs for {@link packInRows} so that no part has more tokens than `limit` (one output at least), those of about one length
+ * together.
  */
 export function microBatches<T extends TrainingSequence>(batch: readonly T[], limit: number): T[][] {
   const parts: T[][] = [];
   let current: T[] = [];
   let size = 0;
-  const bundles = byPrompt([...batch].sort((a, b) => a.tokens.length - b.tokens.length));
-  for (const output of bundles.flat()) {
+  for (const output of [...batch].sort((a, b) => a.tokens.length - b.tokens.length)) {
     if (current.length > 0 && size + output.tokens.length > limit) {
       parts.push(current);
       current = [];
@@ -232,6 +232,14 @@ export function microBatches<T extends TrainingSequence>(batch: readonly T[], li
   if (current.length > 0) parts.push(current);
   return parts;
 }
+
+/** Splits outputs for {@link packOutputs} so that no part has more than `limit` positions (one output at least). */
+export function splitOutputs<T extends TrainingSequence>(device: Device, batch: readonly T[], limit: number): T[][] {
+  return sharesPrompts(device) ? splitResponses(batch, limit) : microBatches(batch, limit);
+}
+
+/** On the CPU a prompt that several sequences have is computed once; other devices' flash attention wants each sequence whole. */
+const sharesPrompts = (device: Device): boolean => device === 'cpu';
 
 /** What `forward` takes of S sequences with N response tokens in all, and where in its hidden states these are. */
 export interface PackedOutputs {
@@ -246,13 +254,10 @@ export interface PackedOutputs {
   readonly targets: Tensor;
 }
 
-/**
- * A micro-batch on the model's device. On the CPU a prompt that several sequences have is computed once; other devices' flash
- * attention wants each sequence whole.
- */
+/** A micro-batch on the model's device. */
 export function packOutputs(model: CausalModel, micro: readonly TrainingSequence[]): PackedOutputs {
   const { device } = model;
-  if (device !== 'cpu') return packInRows(model, micro);
+  if (!sharesPrompts(device)) return packInRows(model, micro);
   const packed = packResponses(micro);
   return {
     on: responseTensors(packed, device),

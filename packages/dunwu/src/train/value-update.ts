@@ -5,7 +5,7 @@ import { valueLoss } from '../objective/value-loss.js';
 import { requireFinite } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
 import type { TrainingSequence } from './packed.js';
-import { microBatches, packOutputs, readByToken } from './policy-update.js';
+import { packOutputs, readByToken, splitOutputs } from './policy-update.js';
 
 /** One sampled output with what the value function is to learn from it. */
 export interface ValueOutput extends TrainingSequence {
@@ -33,7 +33,7 @@ export function responseValues(
   sequences: readonly TrainingSequence[],
   microBatchTokens: number,
 ): number[][] {
-  return readByToken(sequences, microBatchTokens, (micro) => {
+  return readByToken(model.trunk, sequences, microBatchTokens, (micro) => {
     const { on, places } = packOutputs(model.trunk, micro);
     return model.forward(on).values.indexSelect(0, places);
   });
@@ -65,7 +65,7 @@ export function updateValues(
       );
       const tokensInBatch = batch.reduce((sum, { returns }) => sum + returns.length, 0);
       optimizer.zeroGrad();
-      for (const micro of microBatches(batch, config.micro_batch_tokens)) {
+      for (const micro of splitOutputs(model.device, batch, config.micro_batch_tokens)) {
         const metrics = scope(() => {
           const { on, places } = packOutputs(model.trunk, micro);
           const flat = (key: 'values' | 'returns') =>
