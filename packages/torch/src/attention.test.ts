@@ -442,9 +442,12 @@ describe('sequences that share a beginning are what they are one by one, forward
     expect(attend([0, 4, 6], [2, 0]).shape).toEqual([6, 6]);
     expect(() => attend([0, 4, 6], [2])).toThrow(/shared must be int32 \[sequences\], beside bounds/);
     expect(() => attend([0, 4, 5], [2, 0])).toThrow(/bounds must go from 0 to 6, got 0 and 5/);
-    expect(() => attend([0, 4, 6], [2, 0], 3)).toThrow(/sequence 0 of bounds has 4 tokens, and the longest has 3/);
+    expect(attend([0, 4, 6], [2, 0], 2 ** 40).shape).toEqual([6, 6]);
     expect(() => attend([0, 6, 6], [2, 0], 6)).toThrow(/sequence 1 of bounds has 0 tokens/);
     expect(() => attend([0, 4, 6], [2, 3])).toThrow(/shared\[1\] is 3, but sequence 1 has 2 tokens/);
+    expect(() => attend([0, 4, 6], [3, 0])).toThrow(
+      /starts\[2\] is 2, but the first 3 tokens of sequence 0 are seen by all/,
+    );
     expect(() => attend([0, 3, 6], [2, 0], 3)).toThrow(/starts\[3\] is 2, but token 0 of a row can see 0 to 0/);
   });
 });
@@ -490,6 +493,9 @@ describe('edges and refusals of attention', () => {
     );
     expect(() => groupedAttention(qkv, 2, 1, tensor([0, 0, 1, 1], { dtype: 'int64' }), 2, 1)).toThrow(
       /grouped_attention: starts\[2\] is 1, but token 0 of a row can see 0 to 0/,
+    );
+    expect(() => groupedAttention(qkv, 2, 1, tensor([0, 2 ** 32, 0, 0], { dtype: 'int64' }), 2, 1)).toThrow(
+      /grouped_attention: starts\[1\] is 2147483647, but token 1 of a row can see 0 to 1/,
     );
     expect(() => groupedAttention(qkv, 2, 1, tensor([0, 0, 0, 0]), 2, 1)).toThrow(/starts must be int32 or int64/);
   });

@@ -163,9 +163,9 @@ export interface Sequences {
   /** Tokens of the longest one. */
   readonly longest: number;
   /**
-   * Of sequences that are several with one beginning (a prompt, and then the answers to it, one after another): int32
-   * [sequences], how many first tokens all that stand behind them see, besides those from their starts on. Starts count from
-   * the sequence's first token then, and rows are of no matter. On the CPU only.
+   * Bundles: a beginning (a prompt), then several continuations (answers to it), each of which sees the beginning and itself.
+   * int32 [bundles]: tokens of the beginning. `bounds` and `longest` are of bundles then, `starts` count from the bundle's
+   * first token, and rows are of no matter. On the CPU only.
    */
   readonly shared?: Tensor;
 }

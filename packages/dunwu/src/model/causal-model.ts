@@ -31,11 +31,14 @@ export interface ModelInput {
   readonly tokens: Tensor;
   /** int64 [batch, time]; default 0..time−1 in every row. */
   readonly positions?: Tensor;
-  /** Of rows that hold several sequences: the place in its row where each token's sequence begins, int64 [batch, time]. */
+  /**
+   * Of rows that hold several sequences: the place in its row (with bundles, in its bundle) where each token's sequence begins,
+   * int64 [batch, time].
+   */
   readonly starts?: Tensor;
-  /** What `starts` say, as whole sequences: flash attention on a GPU wants them; or sequences that share a beginning. */
+  /** What `starts` say, as whole sequences: flash attention on a GPU wants them; or bundles of sequences with one beginning. */
   readonly sequences?: Sequences;
-  /** Tokens of the longest sequence, for rows that hold several: the model's limit is one sequence's. Default time. */
+  /** More than any of `positions`, for rows that hold several sequences: the model's limit is one sequence's. Default time. */
   readonly length?: number;
   /** Added to attention scores, broadcast to [batch, heads, time, time]; default causal, within `starts`. */
   readonly mask?: Tensor;

@@ -8,6 +8,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <limits>
+
 #include "attention_sight.h"
 #include "checks.h"
 #include "composed_attention.h"
@@ -29,7 +31,7 @@ AttentionOperands<T> grouped_operands(T* qkv, const AttentionShape& shape) {
 }
 
 const int32_t* numbers_of(const at::Tensor& x) { return x.numel() == 0 ? nullptr : x.const_data_ptr<int32_t>(); }
-AttentionRows rows_of(const at::Tensor& starts, const at::Tensor& bounds, const at::Tensor& shared) { return {numbers_of(starts), numbers_of(bounds), numbers_of(shared)}; }
+AttentionRows rows_of(const at::Tensor& starts, const at::Tensor& bounds, const at::Tensor& common) { return {numbers_of(starts), numbers_of(bounds), numbers_of(common)}; }
 
 /// Shape ↔ what autograd can keep.
 std::vector<int64_t> integers(const AttentionShape& s) { return {s.rows, s.batch, s.time, s.heads, s.groups, s.query, s.key, s.shared, s.value}; }
@@ -37,16 +39,16 @@ AttentionShape shape_of(const std::vector<int64_t>& i, double scale) { return {i
 
 struct LatentAttention : torch::autograd::Function<LatentAttention> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const at::Tensor& starts,
-                            const at::Tensor& bounds, const at::Tensor& shared, std::vector<int64_t> sizes, double scale) {
+                            const at::Tensor& bounds, const at::Tensor& common, std::vector<int64_t> sizes, double scale) {
     const AttentionShape shape = shape_of(sizes, scale);
     const at::Tensor output = at::empty({query.size(0), shape.heads * shape.value}, query.options());
     const at::Tensor log_sum = at::empty({query.size(0), shape.heads}, query.options().dtype(query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
     AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, query.scalar_type(), "latent_attention", [&] {
       using acc_t = compute_t<scalar_t>;
       attention_forward<scalar_t, acc_t>(shape, latent_operands(query.const_data_ptr<scalar_t>(), kv.const_data_ptr<scalar_t>(), key.const_data_ptr<scalar_t>(), shape),
-                                         rows_of(starts, bounds, shared), output.data_ptr<scalar_t>(), log_sum.data_ptr<acc_t>());
+                                         rows_of(starts, bounds, common), output.data_ptr<scalar_t>(), log_sum.data_ptr<acc_t>());
     });
-    context->save_for_backward({query, kv, key, starts, bounds, shared, output, log_sum});
+    context->save_for_backward({query, kv, key, starts, bounds, common, output, log_sum});
     context->saved_data["sizes"] = sizes;
     context->saved_data["scale"] = scale;
     return output;
@@ -55,7 +57,7 @@ struct LatentAttention : torch::autograd::Function<LatentAttention> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
     refuse_second_derivative("dunwu::latent_attention");
     const auto saved = context->get_saved_variables();
-    const at::Tensor &query = saved[0], &kv = saved[1], &key = saved[2], &starts = saved[3], &bounds = saved[4], &shared = saved[5], &output = saved[6], &log_sum = saved[7];
+    const at::Tensor &query = saved[0], &kv = saved[1], &key = saved[2], &starts = saved[3], &bounds = saved[4], &common = saved[5], &output = saved[6], &log_sum = saved[7];
     const AttentionShape shape = shape_of(context->saved_data["sizes"].toIntVector(), context->saved_data["scale"].toDouble());
     const at::Tensor gradient = grads[0].contiguous();
     const at::Tensor d_query = at::empty_like(query), d_kv = at::empty_like(kv), d_key = at::empty_like(key);
@@ -65,7 +67,7 @@ struct LatentAttention : torch::autograd::Function<LatentAttention> {
       using acc_t = compute_t<scalar_t>;
       const acc_t* part = by_head.data_ptr<acc_t>();
       attention_backward<scalar_t, acc_t>(shape, latent_operands(query.const_data_ptr<scalar_t>(), kv.const_data_ptr<scalar_t>(), key.const_data_ptr<scalar_t>(), shape),
-                                          rows_of(starts, bounds, shared), output.const_data_ptr<scalar_t>(), log_sum.const_data_ptr<acc_t>(), gradient.const_data_ptr<scalar_t>(),
+                                          rows_of(starts, bounds, common), output.const_data_ptr<scalar_t>(), log_sum.const_data_ptr<acc_t>(), gradient.const_data_ptr<scalar_t>(),
                                           latent_operands(d_query.data_ptr<scalar_t>(), d_kv.data_ptr<scalar_t>(), d_key.data_ptr<scalar_t>(), shape),
                                           by_head.data_ptr<acc_t>());
       // Over heads in order: the same sum for any schedule.
@@ -84,16 +86,16 @@ struct LatentAttention : torch::autograd::Function<LatentAttention> {
 };
 
 struct GroupedAttention : torch::autograd::Function<GroupedAttention> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& qkv, const at::Tensor& starts, const at::Tensor& bounds, const at::Tensor& shared,
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& qkv, const at::Tensor& starts, const at::Tensor& bounds, const at::Tensor& common,
                             std::vector<int64_t> sizes, double scale) {
     const AttentionShape shape = shape_of(sizes, scale);
     const at::Tensor output = at::empty({qkv.size(0), shape.heads * shape.value}, qkv.options());
     const at::Tensor log_sum = at::empty({qkv.size(0), shape.heads}, qkv.options().dtype(qkv.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
     AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, qkv.scalar_type(), "grouped_attention", [&] {
       using acc_t = compute_t<scalar_t>;
-      attention_forward<scalar_t, acc_t>(shape, grouped_operands(qkv.const_data_ptr<scalar_t>(), shape), rows_of(starts, bounds, shared), output.data_ptr<scalar_t>(), log_sum.data_ptr<acc_t>());
+      attention_forward<scalar_t, acc_t>(shape, grouped_operands(qkv.const_data_ptr<scalar_t>(), shape), rows_of(starts, bounds, common), output.data_ptr<scalar_t>(), log_sum.data_ptr<acc_t>());
     });
-    context->save_for_backward({qkv, starts, bounds, shared, output, log_sum});
+    context->save_for_backward({qkv, starts, bounds, common, output, log_sum});
     context->saved_data["sizes"] = sizes;
     context->saved_data["scale"] = scale;
     return output;
@@ -102,13 +104,13 @@ struct GroupedAttention : torch::autograd::Function<GroupedAttention> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list grads) {
     refuse_second_derivative("dunwu::grouped_attention");
     const auto saved = context->get_saved_variables();
-    const at::Tensor &qkv = saved[0], &starts = saved[1], &bounds = saved[2], &shared = saved[3], &output = saved[4], &log_sum = saved[5];
+    const at::Tensor &qkv = saved[0], &starts = saved[1], &bounds = saved[2], &common = saved[3], &output = saved[4], &log_sum = saved[5];
     const AttentionShape shape = shape_of(context->saved_data["sizes"].toIntVector(), context->saved_data["scale"].toDouble());
     const at::Tensor gradient = grads[0].contiguous();
     const at::Tensor d_qkv = at::empty_like(qkv);
     AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, qkv.scalar_type(), "grouped_attention_backward", [&] {
       using acc_t = compute_t<scalar_t>;
-      attention_backward<scalar_t, acc_t>(shape, grouped_operands(qkv.const_data_ptr<scalar_t>(), shape), rows_of(starts, bounds, shared), output.const_data_ptr<scalar_t>(),
+      attention_backward<scalar_t, acc_t>(shape, grouped_operands(qkv.const_data_ptr<scalar_t>(), shape), rows_of(starts, bounds, common), output.const_data_ptr<scalar_t>(),
                                           log_sum.const_data_ptr<acc_t>(), gradient.const_data_ptr<scalar_t>(), grouped_operands(d_qkv.data_ptr<scalar_t>(), shape), nullptr);
     });
     return {d_qkv, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
@@ -139,41 +141,50 @@ at::Tensor checked_starts(const char* name, const std::optional<at::Tensor>& giv
   TORCH_CHECK(starts.scalar_type() == at::kInt || starts.scalar_type() == at::kLong, name, ": starts must be int32 or int64, got ", starts.scalar_type());
   TORCH_CHECK(starts.numel() == 0 || starts.numel() == rows, name, ": starts must be empty or hold one number for each of ", rows, " rows, got ", starts.sizes());
   check_same_device(name, operand, {starts});
-  return starts.reshape({-1}).to(at::kInt).contiguous();
+  const at::Tensor flat = starts.reshape({-1});
+  // Far numbers must not wrap around to near ones before they are looked at.
+  return (flat.scalar_type() == at::kLong ? flat.clamp(-1, std::numeric_limits<int32_t>::max()).to(at::kInt) : flat).contiguous();
 }
 
 /// What the CPU computes with: the shape's batch is of sequences where these share a beginning, and of rows of one length otherwise.
 struct CheckedRows {
-  at::Tensor starts, bounds, shared;
+  at::Tensor starts, bounds, common;
 
   CheckedRows(const char* name, AttentionShape& shape, const at::Tensor& starts, const Sequences& sequences, const std::optional<at::Tensor>& given) : starts(starts) {
-    bounds = shared = at::empty({0}, starts.options());
+    bounds = common = at::empty({0}, starts.options());
     if (given.has_value() && given->defined()) {
       TORCH_CHECK(sequences.bounds.defined() && given->scalar_type() == at::kInt && given->dim() == 1 && given->size(0) + 1 == sequences.bounds.size(0), name,
                   ": shared must be int32 [sequences], beside bounds, got ", given->scalar_type(), " ", given->sizes());
+      check_same_device(name, starts, {*given});
       bounds = sequences.bounds.contiguous();
-      shared = given->contiguous();
-      shape.batch = shared.size(0);
-      shape.time = sequences.longest;
-      check_bounds(name, shape);
+      common = given->contiguous();
+      shape.batch = common.size(0);
+      shape.time = longest(name, shape);
     }
-    const AttentionRows rows = rows_of(starts, bounds, shared);
+    const AttentionRows rows = rows_of(starts, bounds, common);
     for (int64_t e = 0; e < shape.batch && rows.starts != nullptr; ++e) {
       const AttentionEntry entry(shape, rows, e);
-      for (int64_t i = 0; i < entry.time; ++i)
-        TORCH_CHECK(entry.starts[i] >= 0 && entry.starts[i] <= i, name, ": starts[", entry.row + i, "] is ", entry.starts[i], ", but token ", i, " of a row can see 0 to ", i);
+      for (int64_t i = 0; i < entry.time; ++i) {
+        const int64_t start = entry.starts[i];
+        TORCH_CHECK(start >= 0 && start <= i, name, ": starts[", entry.row + i, "] is ", start, ", but token ", i, " of a row can see 0 to ", i);
+        TORCH_CHECK(start == 0 || start >= entry.common, name, ": starts[", entry.row + i, "] is ", start, ", but the first ", entry.common, " tokens of sequence ", e, " are seen by all");
+      }
     }
   }
 
  private:
-  void check_bounds(const char* name, const AttentionShape& shape) const {
-    const int32_t *bound = bounds.const_data_ptr<int32_t>(), *common = shared.const_data_ptr<int32_t>();
+  /// Rows of the longest sequence.
+  int64_t longest(const char* name, const AttentionShape& shape) const {
+    const int32_t *bound = bounds.const_data_ptr<int32_t>(), *first = common.const_data_ptr<int32_t>();
     TORCH_CHECK(bound[0] == 0 && bound[shape.batch] == shape.rows, name, ": bounds must go from 0 to ", shape.rows, ", got ", bound[0], " and ", bound[shape.batch]);
+    int64_t most = 0;
     for (int64_t e = 0; e < shape.batch; ++e) {
       const int64_t length = int64_t(bound[e + 1]) - bound[e];
-      TORCH_CHECK(length >= 1 && length <= shape.time, name, ": sequence ", e, " of bounds has ", length, " tokens, and the longest has ", shape.time);
-      TORCH_CHECK(common[e] >= 0 && common[e] <= length, name, ": shared[", e, "] is ", common[e], ", but sequence ", e, " has ", length, " tokens");
+      TORCH_CHECK(length >= 1, name, ": sequence ", e, " of bounds has ", length, " tokens");
+      TORCH_CHECK(first[e] >= 0 && first[e] <= length, name, ": shared[", e, "] is ", first[e], ", but sequence ", e, " has ", length, " tokens");
+      most = std::max(most, length);
     }
+    return most;
   }
 };
 
@@ -206,9 +217,12 @@ at::Tensor latent_attention(const at::Tensor& query, const at::Tensor& kv, const
   AttentionShape shape = latent_shape(query, kv, key, time, scale);
   const at::Tensor first = checked_starts("latent_attention", starts, query);
   const Sequences sequences = checked_sequences("latent_attention", bounds, longest, query);
-  if (!query.is_cpu()) return refuse_shared("latent_attention", shared), latent_composed(query, kv, key, first, sequences, shape);
+  if (!query.is_cpu()) {
+    refuse_shared("latent_attention", shared);
+    return latent_composed(query, kv, key, first, sequences, shape);
+  }
   const CheckedRows rows("latent_attention", shape, first, sequences, shared);
-  return LatentAttention::apply(query.contiguous(), kv.contiguous(), key.contiguous(), rows.starts, rows.bounds, rows.shared, integers(shape), scale);
+  return LatentAttention::apply(query.contiguous(), kv.contiguous(), key.contiguous(), rows.starts, rows.bounds, rows.common, integers(shape), scale);
 }
 
 at::Tensor latent_attention_composed(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, const std::optional<at::Tensor>& starts, int64_t time, double scale) {
@@ -228,9 +242,12 @@ at::Tensor grouped_attention(const at::Tensor& qkv, int64_t heads, int64_t group
   AttentionShape shape = grouped_shape(qkv, heads, groups, time, scale);
   const at::Tensor first = checked_starts("grouped_attention", starts, qkv);
   const Sequences sequences = checked_sequences("grouped_attention", bounds, longest, qkv);
-  if (!qkv.is_cpu()) return refuse_shared("grouped_attention", shared), grouped_composed(qkv, first, sequences, shape);
+  if (!qkv.is_cpu()) {
+    refuse_shared("grouped_attention", shared);
+    return grouped_composed(qkv, first, sequences, shape);
+  }
   const CheckedRows rows("grouped_attention", shape, first, sequences, shared);
-  return GroupedAttention::apply(qkv.contiguous(), rows.starts, rows.bounds, rows.shared, integers(shape), scale);
+  return GroupedAttention::apply(qkv.contiguous(), rows.starts, rows.bounds, rows.common, integers(shape), scale);
 }
 
 at::Tensor grouped_attention_composed(const at::Tensor& qkv, int64_t heads, int64_t groups, const std::optional<at::Tensor>& starts, int64_t time, double scale) {

@@ -38,7 +38,7 @@ struct AttentionRows {
   /// [batch + 1]: where each entry begins, none longer than `time`; null: every `time` rows.
   const int32_t* bounds;
   /// [batch]: so many first keys of an entry are seen by all rows behind them; null: none.
-  const int32_t* shared;
+  const int32_t* common;
 };
 
 /// output [rows, heads · value], log_sum [rows, heads]: the logarithm of each softmax's denominator.

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 
-#include <atomic>
 #include <cmath>
 #include <memory>
 #include <new>
@@ -11,6 +10,7 @@
 #include "attention_sight.h"
 #include "math.h"
 #include "short_attention.h"
+#include "tasks.h"
 #include "vector.h"
 
 namespace dunwu {
@@ -40,19 +40,6 @@ class Scratch {
   };
   std::vector<std::unique_ptr<T, Free>> pieces_;
 };
-
-/// Runs `work(scratch)(task)` for every task, on whichever thread is free. Each task writes its own places.
-template <typename Prepare>
-void run_tasks(int64_t tasks, const Prepare& prepare) {
-  const int64_t workers = std::min<int64_t>(tasks, at::get_num_threads());
-  std::atomic<int64_t> next{0};
-  at::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) {
-      auto work = prepare();
-      for (int64_t task = next++; task < tasks; task = next++) work(task);
-    }
-  });
-}
 
 /// to[i, 0..padded) = factor · from[i, 0..width), then zeros
 template <typename scalar_t, typename acc_t>
@@ -86,6 +73,7 @@ struct Range {
     if (seen.common == 0) return;
     gap = std::max<int64_t>(0, seen.common - at);
     end = std::min(columns, seen.low - at);
+    // The common keys lie before the block; the block ends before the query's own begin; neither, or nothing lies between them.
     if (gap == 0) from = std::max(from, end);
     if (end >= to) to = std::min(to, gap);
     if (gap >= end || from >= end || gap >= to) gap = end = to;

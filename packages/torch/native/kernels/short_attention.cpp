@@ -4,12 +4,14 @@
 #include <c10/util/Exception.h>
 
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "attention_sight.h"
 #include "line_vector.h"
 #include "math.h"
 #include "short_products.h"
+#include "tasks.h"
 
 namespace dunwu {
 
@@ -45,6 +47,7 @@ void gather(const Short* from, int64_t stride, int64_t first, const Short* other
 
 /// What one thread works with, made once.
 struct Room {
+  ~Room() { at::native::cpublas::brgemm_release(); }
   LineVector<Short> rows, keys, key_pairs, values, value_pairs, query, query_pairs, gradient, gradient_pairs, weights, turned;
   LineVector<float> scores, d_scores, mixed, d_query, d_key, d_value;
 };
@@ -124,12 +127,14 @@ struct ShortAttention {
   void forward(Short* output, float* log_sum) const {
     const int64_t groups = shape.batch * shape.groups, most = most_columns(shape, rows);
     const auto scale = static_cast<float>(shape.scale);
-    at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
-      Room room;
+    run_tasks(groups, [&] {
+      const auto own = std::make_shared<Room>();
+      Room& room = *own;
       room.scores.resize(kQueries * most);
       room.weights.resize(kQueries * most);
       room.mixed.resize(kQueries * shape.value);
-      for (int64_t task = begin; task < end; ++task) {
+      return [&, own](int64_t task) {
+        Room& room = *own;
         const AttentionEntry entry(shape, rows, task / shape.groups);
         const int64_t group = task % shape.groups;
         take_keys(entry, group, false, room);
@@ -168,16 +173,16 @@ struct ShortAttention {
             }
           }
         }
-      }
-      at::native::cpublas::brgemm_release();
+      };
     });
   }
 
   void backward(const Short* output, const float* log_sum, const Short* gradient, const AttentionOperands<Short>& out, float* shared_gradient) const {
     const int64_t groups = shape.batch * shape.groups, most = most_columns(shape, rows);
     const auto scale = static_cast<float>(shape.scale);
-    at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
-      Room room;
+    run_tasks(groups, [&] {
+      const auto own = std::make_shared<Room>();
+      Room& room = *own;
       room.scores.resize(kQueries * most);
       room.d_scores.resize(kQueries * most);
       room.weights.resize(kQueries * most);
@@ -186,7 +191,8 @@ struct ShortAttention {
       room.query_pairs.resize(kQueries * shape.query);
       room.gradient_pairs.resize(kQueries * shape.value);
       room.d_query.resize(kQueries * shape.query);
-      for (int64_t task = begin; task < end; ++task) {
+      return [&, own](int64_t task) {
+        Room& room = *own;
         const AttentionEntry entry(shape, rows, task / shape.groups);
         const int64_t group = task % shape.groups, padded_time = blocks_of(entry.time);
         take_keys(entry, group, true, room);
@@ -242,8 +248,7 @@ struct ShortAttention {
           shorten(value, 1, shape.value, out.value + row * out.value_row + group * out.value_head, shape.value);
           if (shape.shared > 0) std::copy(key + shape.key, key + shape.query, shared_gradient + (group * shape.rows + row) * shape.shared);
         }
-      }
-      at::native::cpublas::brgemm_release();
+      };
     });
   }
 };

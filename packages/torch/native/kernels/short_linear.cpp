@@ -1,4 +1,4 @@
-// A linear layer y = x · Wᵀ + b on matrix units, with weights kept in float32: in bfloat16, or in float32 as three products of it. The
+// A linear layer y = x · Wᵀ + b on matrix units, with weights kept in float32: in bfloat16, or in float32 as one or three products of it. The
 // weight is taken apart while it is brought into the units' order, and its gradient leaves them as float32: neither a rounded copy nor a
 // rounded gradient is ever held.
 #include <ATen/ATen.h>
