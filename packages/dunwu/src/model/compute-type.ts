@@ -20,7 +20,7 @@ export function setComputeType(type: ComputeType): ComputeType {
 
 /**
  * Float32 products in training: 'highest' are products of float32; 'high' may be three of bfloat16, an error of about 4e-6 of the
- * result where float32 has 4e-7; 'medium' may be one, an error of about 2e-3.
+ * result where float32 has 4e-7; 'medium' may be one, an error of about 2e-3, and is libtorch's fast path where there are no such units.
  */
 export type ProductPrecision = 'highest' | 'high' | 'medium';
 

@@ -1,4 +1,15 @@
-import { keep, liveTensors, manualSeed, noGrad, scope, type Tensor, tensor } from '@dunwu/torch';
+import {
+  getFloat32MatmulPrecision,
+  keep,
+  liveTensors,
+  manualSeed,
+  noGrad,
+  randn,
+  scope,
+  setFloat32MatmulPrecision,
+  type Tensor,
+  tensor,
+} from '@dunwu/torch';
 import { describe, expect, it } from 'vitest';
 import { adapterParameters, Linear, type LinearAdapter } from './linear.js';
 import { difference } from './testing/tiny.js';
@@ -196,4 +207,22 @@ it('adapters are not changed while merged, and freed when replaced or disposed',
   expect(() => linear.setAdapters([])).toThrow('pq: its adapters are merged: unmerge first');
   linear.disposeAdapters();
   expect(liveTensors()).toBe(live);
+});
+
+it('adapters are merged at float32’s whole precision, whatever products of training have', () => {
+  const before = getFloat32MatmulPrecision();
+  manualSeed(7);
+  const linear = new Linear({ name: 'p', inputs: 64, outputs: 64, std: 1, bias: false });
+  const [a, b] = [keep(randn([32, 64])), keep(randn([64, 32]))];
+  linear.setAdapters([{ part: linear.parts[0] as LinearAdapter['part'], a, b, scale: 1 }]);
+  const merged = (['highest', 'medium'] as const).map((precision) => {
+    setFloat32MatmulPrecision(precision);
+    const weight = linear.effectiveWeight().detach().numbers();
+    expect(getFloat32MatmulPrecision()).toBe(precision);
+    return weight;
+  });
+  setFloat32MatmulPrecision(before);
+  expect(merged[1]).toEqual(merged[0]);
+  linear.disposeAdapters();
+  linear.weight.dispose();
 });

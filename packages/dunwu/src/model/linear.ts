@@ -1,4 +1,11 @@
-import { noGrad, scope, shortLinear, type Tensor } from '@dunwu/torch';
+import {
+  getFloat32MatmulPrecision,
+  noGrad,
+  scope,
+  setFloat32MatmulPrecision,
+  shortLinear,
+  type Tensor,
+} from '@dunwu/torch';
 import { productPrecision } from './compute-type.js';
 import type { DecoderParts } from './decoder-parts.js';
 import { copied, filled, normal, type Parameter, parameter } from './parameter.js';
@@ -194,11 +201,20 @@ export class Linear {
   }
 }
 
-/** weight += scale · B A, in the part's rows. The product is as large as they are: freed before the next. */
+/**
+ * weight += scale · B A, in the part's rows, at float32's whole precision: what is merged is decoded with and saved. The product is as
+ * large as they are: freed before the next.
+ */
 function addProduct(weight: Tensor, { part, a, b, scale }: LinearAdapter): void {
-  scope(() => {
-    weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
-  });
+  const before = getFloat32MatmulPrecision();
+  setFloat32MatmulPrecision('highest');
+  try {
+    scope(() => {
+      weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
+    });
+  } finally {
+    setFloat32MatmulPrecision(before);
+  }
 }
 
 /** The tensors of a projection's adapters, named as PEFT names them. @param prefix that of the module they are in */

@@ -229,7 +229,7 @@ export function matmulError(precision: MatmulPrecision, device = 'cpu'): number 
         const b = randn([512, 256], { generator });
         const exact = a.to('float64').mm(b.to('float64'));
         const [left, right] = [a.toDevice(device, 'float32'), b.toDevice(device, 'float32')];
-        // 'high' is a matter of layers' products, which are not libtorch's own.
+        // 'high' is a matter of layers' products alone; 'medium' of libtorch's too, which 'auto' is decided by.
         const product = (precision === 'high' ? shortLinear(left, right.t()) : left.mm(right)).toDevice(
           'cpu',
           'float64',
