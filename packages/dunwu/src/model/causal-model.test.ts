@@ -108,6 +108,18 @@ describe('batches', () => {
 });
 
 describe('outputs', () => {
+  it('alone have handles: what autograd keeps for the backward pass is not held beside it', () => {
+    const model = tinyModel(5);
+    const tokens = ids(rows(2, 6));
+    model.forward({ tokens }).hidden.dispose(); // Rotary tables are made by the first pass.
+    scope(() => {
+      const before = liveTensors();
+      const { routers } = model.forward({ tokens });
+      expect(liveTensors() - before).toBe(1 + 4 * routers.length);
+    });
+    model.dispose();
+  });
+
   it('routers: one per mixture layer; hidden states: embeddings, layers but the last, final norm', () => {
     const model = tinyModel(5);
     const tokens = ids(rows(2, 6));

@@ -53,6 +53,16 @@ export interface ModelOutput {
   readonly hiddenStates: Tensor[];
 }
 
+export interface ForwardOptions {
+  readonly hiddenStates?: boolean;
+  /** Attention in latent space, of models that have it. */
+  readonly absorbed?: boolean;
+  /** Receives what decoding needs of these tokens. */
+  readonly cache?: TokenCache;
+  /** A token whose embedding gets no gradient from being looked up. */
+  readonly paddingId?: number;
+}
+
 /** A projection, and the module that it is in: `model.layers.0.self_attn`. */
 export interface NamedLinear {
   readonly prefix: string;
@@ -63,6 +73,12 @@ export interface NamedLinear {
 interface Flow {
   readonly stream: Tensor;
   readonly delta: Tensor | null;
+}
+
+/** What a block hands on. */
+interface BlockFlow extends Flow {
+  /** Null where the feed-forward part is dense. */
+  readonly router: RouterOutput | null;
 }
 
 /** What a module of multi-token prediction says of every token. */
@@ -98,24 +114,24 @@ export class Layer {
     }
   }
 
-  forward(x: Tensor, attend: (normed: Tensor) => Tensor, routers: RouterOutput[]): Tensor {
-    const { stream, delta } = this.flow({ stream: x, delta: null }, attend, routers, x.dtype);
-    return delta === null ? stream : stream.add(delta);
+  forward(x: Tensor, attend: (normed: Tensor) => Tensor): { output: Tensor; router: RouterOutput | null } {
+    const { stream, delta, router } = this.flow({ stream: x, delta: null }, attend, x.dtype);
+    return { output: delta === null ? stream : stream.add(delta), router };
   }
 
-  /** The same, with the addition at the end left to the norm that follows it. @param type what is computed in */
-  flow(
-    { stream, delta }: Flow,
-    attend: (normed: Tensor) => Tensor,
-    routers: RouterOutput[],
-    type: Tensor['dtype'],
-  ): Flow {
-    const [read, normed] = addRmsNorm(stream, delta, this.#inputNorm, this.#eps, type);
-    const [attended, input] = addRmsNorm(read, attend(normed), this.#postNorm, this.#eps, type);
-    if (this.mlp instanceof SwigluMlp) return { stream: attended, delta: this.mlp.forward(input) };
-    const { output, router } = this.mlp.forward(input);
-    routers.push(router);
-    return { stream: attended, delta: output };
+  /**
+   * The same, with the addition at the end left to the norm that follows it. Of what it computes only the result has a handle
+   * afterwards: the rest lives as long as the backward pass wants it, and is freed by that as it goes.
+   * @param type what is computed in
+   */
+  flow({ stream, delta }: Flow, attend: (normed: Tensor) => Tensor, type: Tensor['dtype']): BlockFlow {
+    return scope(() => {
+      const [read, normed] = addRmsNorm(stream, delta, this.#inputNorm, this.#eps, type);
+      const [attended, input] = addRmsNorm(read, attend(normed), this.#postNorm, this.#eps, type);
+      if (this.mlp instanceof SwigluMlp) return { stream: attended, delta: this.mlp.forward(input), router: null };
+      const { output, router } = this.mlp.forward(input);
+      return { stream: attended, delta: output, router };
+    });
   }
 
   decoderParts(): DecoderParts {
@@ -280,14 +296,12 @@ export class CausalModel {
     return { cosine, sine, mask, starts: input.starts ?? null, sequences: input.sequences ?? null };
   }
 
-  /**
-   * The whole batch at once, for training and scoring. With a cache, also remembers what decoding needs (prefill). The embedding
-   * of `paddingId` gets no gradient from being looked up.
-   */
-  forward(
-    input: ModelInput,
-    options: { hiddenStates?: boolean; absorbed?: boolean; cache?: TokenCache; paddingId?: number } = {},
-  ): ModelOutput {
+  /** The whole batch at once, for training, scoring and prefill. */
+  forward(input: ModelInput, options: ForwardOptions = {}): ModelOutput {
+    return scope(() => this.#forward(input, options));
+  }
+
+  #forward(input: ModelInput, options: ForwardOptions): ModelOutput {
     const [batch, time] = input.tokens.shape as [number, number];
     this.#checkLength(input.length ?? time);
     const device = input.tokens.device;
@@ -310,15 +324,18 @@ export class CausalModel {
     this.#layers.forEach((layer, i) => {
       const { stream, delta } = flow;
       if (options.hiddenStates === true) hiddenStates.push((delta === null ? stream : stream.add(delta)).view(shape));
-      flow = layer.flow(
+      const { router, ...next } = layer.flow(
         flow,
         (normed) =>
           options.absorbed === true && layer.attention instanceof LatentAttention
             ? layer.attention.absorbed(normed, batch, context)
             : layer.attention.forward(normed, batch, context, options.cache, i),
-        routers,
         type,
       );
+      if (router !== null) routers.push(router);
+      // The layer has added it, and no backward pass wants it.
+      delta?.dispose();
+      flow = next;
     });
     const [, hidden] = addRmsNorm(flow.stream, flow.delta, this.#norm, this.config.rms_norm_eps, type);
     if (options.hiddenStates === true) hiddenStates.push(hidden.view(shape));
@@ -347,10 +364,9 @@ export class CausalModel {
     const rows = tokens.size(0);
     const context = this.#context(positions, mask);
     const view: CacheView = { store: cache, positions, keys };
-    const routers: RouterOutput[] = [];
     let x = this.#embedding.indexSelect(0, tokens.reshape([-1]));
     this.#layers.forEach((layer, i) => {
-      x = layer.forward(x, (normed) => layer.attention.decode(normed, rows, context, view, i), routers);
+      x = layer.forward(x, (normed) => layer.attention.decode(normed, rows, context, view, i)).output;
     });
     return fusedRmsNorm(x, this.#norm, this.config.rms_norm_eps);
   }
@@ -370,15 +386,13 @@ export class CausalModel {
     const context = this.#context(positions, input.mask ?? null, input);
     let states = hidden;
     return following.map((tokens, i) => {
-      const routers: RouterOutput[] = [];
-      const module = this.#module(i);
-      states = module.forward(
+      const prediction = this.#module(i).forward(
         states,
         this.#embedding.indexSelect(0, tokens.reshape([-1])),
         (normed, attention) => attention.forward(normed, batch, context, cache, i),
-        routers,
       );
-      return { hidden: states, routers };
+      states = prediction.hidden;
+      return prediction;
     });
   }
 
@@ -400,12 +414,9 @@ export class CausalModel {
     const module = this.#module(0);
     const context = this.#context(positions, mask);
     const view: CacheView = { store: cache, positions, keys };
-    return module.forward(
-      hidden,
-      this.#embedding.indexSelect(0, following.reshape([-1])),
-      (normed, attention) => attention.decode(normed, following.size(0), context, view, 0),
-      [],
-    );
+    return module.forward(hidden, this.#embedding.indexSelect(0, following.reshape([-1])), (normed, attention) =>
+      attention.decode(normed, following.size(0), context, view, 0),
+    ).hidden;
   }
 
   #module(index: number): PredictionModule {

@@ -53,13 +53,13 @@ export class GroupedQueryAttention implements Attention {
     const { num_attention_heads: heads, num_key_value_heads: groups, head_dim: width } = this.#config;
     const time = x.size(0) / batch;
     const all = this.#project(x, context);
-    const entries = all.narrow(1, heads, 2 * groups).reshape([batch, time, 2 * groups * width]);
-    cache?.fill(layer, entries);
+    const entries = (): Tensor => all.narrow(1, heads, 2 * groups).reshape([batch, time, 2 * groups * width]);
+    cache?.fill(layer, entries());
     if (context.mask === null) {
       const { starts, sequences } = context;
       return this.#output.forward(groupedAttention(all, heads, groups, starts, time, this.#scale, sequences));
     }
-    return this.#attend(all.narrow(1, 0, heads), entries, context.mask);
+    return this.#attend(all.narrow(1, 0, heads), entries(), context.mask);
   }
 
   decode(x: Tensor, batch: number, context: AttentionContext, cache: CacheView, layer: number): Tensor {

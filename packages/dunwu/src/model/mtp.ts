@@ -1,8 +1,7 @@
 import { cat, fusedRmsNorm, type Tensor } from '@dunwu/torch';
 import type { Attention } from './attention.js';
-import type { Layer } from './causal-model.js';
+import type { Layer, Prediction } from './causal-model.js';
 import { isDeepseek, type ModelConfig } from './config.js';
-import type { RouterOutput } from './moe.js';
 import { filled, normal, type Parameter, parameter } from './parameter.js';
 
 /**
@@ -42,25 +41,17 @@ export class PredictionModule {
    * States of this depth.
    * @param previous hᵏ⁻¹ of every token, [tokens, hidden]; `embedded`: Emb of the tokens k places further on, alike
    * @param attend the block's attention over the tokens
-   * @param routers receives what the block's router chose
-   * @returns hᵏ behind the module's norm, ready for the shared head, [tokens, hidden]
+   * @returns hᵏ behind the module's norm
    */
-  forward(
-    previous: Tensor,
-    embedded: Tensor,
-    attend: (normed: Tensor, attention: Attention) => Tensor,
-    routers: RouterOutput[],
-  ): Tensor {
+  forward(previous: Tensor, embedded: Tensor, attend: (normed: Tensor, attention: Attention) => Tensor): Prediction {
     const joined = cat(
       [fusedRmsNorm(embedded, this.#embeddingNorm, this.#eps), fusedRmsNorm(previous, this.#hiddenNorm, this.#eps)],
       -1,
     );
-    const states = this.block.forward(
-      joined.linear(this.#projection),
-      (normed) => attend(normed, this.block.attention),
-      routers,
+    const { output, router } = this.block.forward(joined.linear(this.#projection), (normed) =>
+      attend(normed, this.block.attention),
     );
-    return fusedRmsNorm(states, this.#headNorm, this.#eps);
+    return { hidden: fusedRmsNorm(output, this.#headNorm, this.#eps), routers: router === null ? [] : [router] };
   }
 
   parameters(prefix: string): Parameter[] {
