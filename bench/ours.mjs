@@ -14,6 +14,7 @@ import { manualSeed, peakMemory, runtimeInfo, synchronize } from '@dunwu/torch';
 import { CausalModel } from '../packages/dunwu/dist/model/causal-model.js';
 import { loadModel, saveModel } from '../packages/dunwu/dist/model/checkpoint.js';
 import { parseConfig } from '../packages/dunwu/dist/model/config.js';
+import { loadForDecoding } from '../packages/dunwu/dist/model/decoding-model.js';
 import { useCompute } from '../packages/dunwu/dist/pipeline/compute.js';
 import { RolloutEngine } from '../packages/dunwu/dist/rollout/engine.js';
 import { samplingSchema } from '../packages/dunwu/dist/rollout/sampling-config.js';
@@ -249,14 +250,15 @@ async function main([work, ...args]) {
   }
   const [dtype, precision, folder, threads, device] = args;
   useCompute({ threads: Number(threads), dtype, device, float32_matmul_precision: precision });
-  const model = loadModel(join(folder, 'model'), device);
+  // As a run's stages and commands open it.
+  const model = (work === 'generation' ? loadForDecoding : loadModel)(join(folder, 'model'), device);
   const inputs = JSON.parse(readFileSync(join(folder, 'inputs.json'), 'utf8'));
   const contestant = WORKS[work](model, inputs);
   const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
-  const parameters = model
-    .parameters()
-    .filter(({ kind }) => kind !== 'buffer')
-    .reduce((sum, { tensor }) => sum + tensor.numel, 0);
+  const weights = Object.entries(model.decoderParts()).filter(
+    ([name, one]) => one !== null && !name.endsWith('router_bias'),
+  );
+  const parameters = [...new Set(weights.map(([, one]) => one))].reduce((sum, { numel }) => sum + numel, 0);
   const { version, cpuCapability } = runtimeInfo();
   say({ parameters, describes: `node ${process.versions.node}, libtorch ${version} (${cpuCapability})` });
   process.on('SIGINT', () => {}); // bench.mjs ends us.

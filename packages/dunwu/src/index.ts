@@ -29,6 +29,8 @@ export { loadAdapter, type SaveAdapterOptions, saveAdapter } from './model/adapt
 export { CausalModel, type ModelInput, type ModelOutput, type Prediction } from './model/causal-model.js';
 export { loadModel, type SaveOptions, saveModel } from './model/checkpoint.js';
 export { isDeepseek, MODEL_TYPES, type ModelConfig, parseConfig, readConfig } from './model/config.js';
+export type { Decodable } from './model/decodable.js';
+export { DecodingModel, loadForDecoding } from './model/decoding-model.js';
 export type { DeepseekConfig, DeepseekV2Config, DeepseekV3Config } from './model/deepseek-config.js';
 export type { DenseConfig } from './model/dense-config.js';
 export {

@@ -69,16 +69,16 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
       import('./conversation.js'),
       import('./answer-printer.js'),
     ]);
-  const { tokenizer, load, stopIds } = opened;
+  const { tokenizer, stopIds } = opened;
   const { user, assistant } = tokenizer.special;
   if ((user === undefined || assistant === undefined) && tokenizer.chat_template === undefined) {
     throw new UsageError(
       `${tokenizer.path}: has neither role tokens nor a chat template: a base model cannot chat; see dunwu generate --raw`,
     );
   }
-  const model = load();
+  const engine = await createGenerator(opened, folder, flags.speculative === true);
+  const { model } = engine;
   const stop = stopIds(model);
-  const engine = await createGenerator(model, folder, flags.speculative === true);
   const conversation = new Conversation(tokenizer);
   if (flags.system !== undefined) conversation.system = flags.system;
 

@@ -71,7 +71,7 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
   if (question === '' && !flags.raw)
     throw new UsageError('the prompt is empty: give a question, or - and standard input');
   if (flags.stop.includes('')) throw new UsageError('--stop: the text is empty');
-  const [{ tokenizer, load, stopIds }, { createGenerator, speculativeText }, { begunThought }, { AnswerPrinter }] =
+  const [{ tokenizer, stopIds, ...opened }, { createGenerator, speculativeText }, { begunThought }, { AnswerPrinter }] =
     await Promise.all([
       openModel(folder, flags),
       import('./speculative.js'),
@@ -79,7 +79,8 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
       import('./answer-printer.js'),
     ]);
   const tokens = await promptTokens(tokenizer, question, flags.raw === true);
-  const model = load();
+  const generator = await createGenerator(opened, folder, flags.speculative === true);
+  const { model } = generator;
   const ends = stopIds(model);
   const printer = new AnswerPrinter(tokenizer, {
     ends,
@@ -87,7 +88,6 @@ async function generateCommand(given: string, prompt: string, flags: GenerateFla
     raw: flags.raw === true,
     thinking: begunThought(tokenizer, tokens) !== '',
   });
-  const generator = await createGenerator(model, folder, flags.speculative === true);
   const samples = await generator.generate([{ tokens, samples: flags.n, key: 'prompt' }], {
     sampling: {
       temperature: flags.temperature,

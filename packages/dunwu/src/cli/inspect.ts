@@ -158,7 +158,7 @@ export function inspectText(
     [
       'to serve',
       `${byteText(memory.weights)} of weights (float32) and ${byteText(memory.cachePerToken * most)} for each sequence of ${count(most)} tokens; ` +
-        `in bfloat16 ${byteText(memory.rounded)} of rounded weights beside them and ${byteText((memory.cachePerToken * most) / 2)}`,
+        `in bfloat16 ${byteText(memory.rounded)} of rounded weights and ${byteText((memory.cachePerToken * most) / 2)}`,
     ],
     [
       'to train',

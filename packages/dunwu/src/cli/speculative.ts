@@ -1,26 +1,34 @@
-import type { CausalModel } from '../model/causal-model.js';
+import type { Decodable } from '../model/decodable.js';
 import type { RolloutOptions, RolloutPrompt, Sample } from '../rollout/engine.js';
 import type { SpeculativeStats } from '../rollout/speculative.js';
 import { UsageError } from './errors.js';
+import type { OpenedModel } from './open-model.js';
 
 /** What commands that let a model speak generate with. */
 export interface Generator {
+  readonly model: Decodable;
   generate(prompts: readonly RolloutPrompt[], options: RolloutOptions): Promise<Sample[]>;
   /** How drafting went so far; null where nothing is drafted. */
   readonly stats: SpeculativeStats | null;
 }
 
 /**
- * The engine that --speculative asks for, or the plain one.
+ * Loads a model into the engine that --speculative asks for, or the plain one.
  * @param folder of the model, for the error
- * @throws UsageError when the model has nothing to draft with, or is not on the CPU
+ * @throws UsageError as `load`, or when the model has nothing to draft with, or is not on the CPU
  */
-export async function createGenerator(model: CausalModel, folder: string, speculative: boolean): Promise<Generator> {
+export async function createGenerator(
+  { load, loadWhole }: Pick<OpenedModel, 'load' | 'loadWhole'>,
+  folder: string,
+  speculative: boolean,
+): Promise<Generator> {
   if (!speculative) {
     const { RolloutEngine } = await import('../rollout/engine.js');
+    const model = load();
     const engine = new RolloutEngine(model);
-    return { generate: (prompts, options) => engine.generate(prompts, options), stats: null };
+    return { model, generate: (prompts, options) => engine.generate(prompts, options), stats: null };
   }
+  const model = loadWhole();
   if (model.predictionDepth === 0) {
     throw new UsageError(
       `${folder}: --speculative needs a module of multi-token prediction, and this model has none ` +

@@ -1,4 +1,4 @@
-import type { CausalModel } from '../model/causal-model.js';
+import type { Decodable } from '../model/decodable.js';
 import { extractAnswer } from '../reward/answer.js';
 import { extractAnswerText } from '../reward/answer-text.js';
 import { readability } from '../reward/readability.js';
@@ -113,7 +113,7 @@ export interface EvaluateOptions {
  * @returns the measures, and all greedy responses, then all samples, in the order of the problems
  */
 export async function evaluate(
-  model: CausalModel,
+  model: Decodable,
   tokenizer: Tokenizer,
   problems: readonly Problem[],
   options: EvaluateOptions,

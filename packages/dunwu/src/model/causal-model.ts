@@ -2,6 +2,7 @@ import {
   addRmsNorm,
   arange,
   type Device,
+  type DType,
   full,
   fusedRmsNorm,
   noGrad,
@@ -204,6 +205,11 @@ export class CausalModel {
   /** Where the weights are: 'cpu', 'cuda:0'. Inputs have to be there too. */
   get device(): Device {
     return this.#embedding.device;
+  }
+
+  /** What the weights are kept in. */
+  get dtype(): DType {
+    return this.#embedding.dtype;
   }
 
   /** The matrix of the language-model head, [vocab_size, hidden]. */
@@ -470,9 +476,14 @@ export class CausalModel {
     );
   }
 
-  dispose(): void {
+  /** Frees weights and adapters; positions are still rotated. */
+  disposeWeights(): void {
     for (const { linear } of this.linears()) linear.disposeAdapters();
     for (const { tensor } of this.parameters()) tensor.dispose();
+  }
+
+  dispose(): void {
+    this.disposeWeights();
     this.#rope.dispose();
   }
 }

@@ -1,12 +1,21 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Device, type DType, noGrad, openCheckpoint, scope, type Tensor, writeCheckpoint } from '@dunwu/torch';
+import {
+  type Device,
+  type DType,
+  noGrad,
+  openCheckpoint,
+  scope,
+  type Tensor,
+  type TensorSource,
+  writeCheckpoint,
+} from '@dunwu/torch';
 import { makeFolder, writeFileAtomic } from '../util/fs.js';
 import { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig, readConfig } from './config.js';
 import { DERIVED_KEYS } from './dense-config.js';
 import { predictionDepth, storedPrediction } from './mtp.js';
-import { withoutDrawing } from './parameter.js';
+import { type Parameter, withoutDrawing } from './parameter.js';
 
 /** Hugging Face checkpoint folders, in and out: config.json and model.safetensors (or shards with an index). */
 
@@ -16,63 +25,85 @@ import { withoutDrawing } from './parameter.js';
  * @throws Error naming the file, and every tensor that is missing, has another shape, or is not known to the model.
  */
 export function loadModel(folder: string, device: Device = 'cpu'): CausalModel {
-  const source = openCheckpoint(folder);
+  using source = openCheckpoint(folder);
+  const model = modelWithoutWeights(folder, source, device);
   try {
-    const config = storedPrediction(readConfig(folder), source.names);
-    const generation = readGenerationConfig(folder);
-    const model = withoutDrawing(() => new CausalModel(config, device));
-    model.generation = generation;
-    const known = new Set<string>();
-    const problems: string[] = [];
-    scope(() =>
-      noGrad(() => {
-        for (const { name, tensor, disk, copies = [] } of model.parameters()) {
-          // Both layouts are read: one tensor per expert (the published one), or all experts in one.
-          const fused = disk.length > 1 && source.has(name);
-          for (const part of fused ? [{ name, view: (whole: Tensor) => whole }] : disk) {
-            known.add(part.name);
-            if (!source.has(part.name)) {
-              problems.push(`${part.name} is missing`);
-              continue;
-            }
-            scope(() => {
-              const target = part.view(tensor);
-              const { shape } = source.info(part.name);
-              if (String(shape) !== String(target.shape)) {
-                problems.push(`${part.name} has the shape [${shape}], config.json asks for [${target.shape}]`);
-                return;
-              }
-              target.copy_(source.tensor(part.name));
-              // The file's pages and the weights are never both held whole.
-              source.forget(part.name);
-            });
-          }
-          for (const copy of copies) {
-            known.add(copy);
-            if (source.has(copy)) problems.push(...copyFaults(copy, name, source.tensor(copy), tensor));
-          }
-        }
-      }),
-    );
-    for (const name of source.names) {
-      // A tied head may be stored all the same: it is the embedding again. Zero shared experts may be stored, as matrices without rows.
-      const passedOver =
-        (config.tie_word_embeddings && name === 'lm_head.weight') ||
-        isUnknownPredictionLayer(name, config) ||
-        source.info(name).bytes === 0;
-      if (!known.has(name) && !passedOver) {
-        problems.push(`${name} is in the file but not in a model of this config`);
-      }
-    }
-    if (problems.length > 0) {
-      model.dispose();
-      const more = problems.length > 12 ? `\n  … and ${problems.length - 12} more` : '';
-      throw new Error(`${source.path}: does not fit config.json:\n  ${problems.slice(0, 12).join('\n  ')}${more}`);
-    }
+    readWeights(model, source);
     return model;
-  } finally {
-    source.close();
+  } catch (error) {
+    model.dispose();
+    throw error;
   }
+}
+
+/** The model of a folder as it is before its weights are read. */
+export function modelWithoutWeights(folder: string, source: TensorSource, device: Device): CausalModel {
+  const config = storedPrediction(readConfig(folder), source.names);
+  const generation = readGenerationConfig(folder);
+  const model = withoutDrawing(() => new CausalModel(config, device));
+  model.generation = generation;
+  return model;
+}
+
+/**
+ * Reads the weights of {@link modelWithoutWeights}, one by one.
+ *
+ * @param onRead told of each parameter that is there, before the next is read: it may free it
+ * @throws Error as {@link loadModel}
+ */
+export function readWeights(
+  model: CausalModel,
+  source: TensorSource,
+  onRead: (parameter: Parameter) => void = () => {},
+): void {
+  const { config } = model;
+  const known = new Set<string>();
+  const problems: string[] = [];
+  scope(() =>
+    noGrad(() => {
+      for (const parameter of model.parameters()) {
+        const { name, tensor, disk, copies = [] } = parameter;
+        // Both layouts are read: one tensor per expert (the published one), or all experts in one.
+        const fused = disk.length > 1 && source.has(name);
+        for (const part of fused ? [{ name, view: (whole: Tensor) => whole }] : disk) {
+          known.add(part.name);
+          if (!source.has(part.name)) {
+            problems.push(`${part.name} is missing`);
+            continue;
+          }
+          scope(() => {
+            const target = part.view(tensor);
+            const { shape } = source.info(part.name);
+            if (String(shape) !== String(target.shape)) {
+              problems.push(`${part.name} has the shape [${shape}], config.json asks for [${target.shape}]`);
+              return;
+            }
+            target.copy_(source.tensor(part.name));
+            // The file's pages and the weights are never both held whole.
+            source.forget(part.name);
+          });
+        }
+        for (const copy of copies) {
+          known.add(copy);
+          if (source.has(copy)) problems.push(...copyFaults(copy, name, source.tensor(copy), tensor));
+        }
+        onRead(parameter);
+      }
+    }),
+  );
+  for (const name of source.names) {
+    // A tied head may be stored all the same: it is the embedding again. Zero shared experts may be stored, as matrices without rows.
+    const passedOver =
+      (config.tie_word_embeddings && name === 'lm_head.weight') ||
+      isUnknownPredictionLayer(name, config) ||
+      source.info(name).bytes === 0;
+    if (!known.has(name) && !passedOver) {
+      problems.push(`${name} is in the file but not in a model of this config`);
+    }
+  }
+  if (problems.length === 0) return;
+  const more = problems.length > 12 ? `\n  … and ${problems.length - 12} more` : '';
+  throw new Error(`${source.path}: does not fit config.json:\n  ${problems.slice(0, 12).join('\n  ')}${more}`);
 }
 
 /**

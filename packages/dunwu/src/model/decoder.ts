@@ -1,7 +1,8 @@
 import { noGrad, op, scope, type Tensor, tensor } from '@dunwu/torch';
-import type { CausalModel } from './causal-model.js';
 import { computeType } from './compute-type.js';
 import { isDeepseek, type ModelConfig } from './config.js';
+import type { Decodable } from './decodable.js';
+import { isMerged } from './decoder-parts.js';
 import type { PagedCache } from './paged-cache.js';
 import { attentionScale } from './rope.js';
 
@@ -24,20 +25,20 @@ export interface DecoderStep {
 
 /**
  * Decodes with the weights of a model as they are now: a whole step, all layers and the head, in one call. The same function
- * as {@link CausalModel.step}, which is its reference. In float32 a sequence's logits do not depend on what else is in the
+ * as `CausalModel.step`, which is its reference. In float32 a sequence's logits do not depend on what else is in the
  * batch, nor on the number of threads, bit for bit.
  *
  * In the type that weights are kept in nothing is copied. Matrices that are read in another, or have adapters beside them
  * (W + scale · B A), are copied when the decoder is made: after an update of the weights it takes a new one.
  */
 export class Decoder {
-  readonly #model: CausalModel;
+  readonly #model: Decodable;
   readonly #number: number;
   /** What weights are read as, and what its caches hold. */
   readonly dtype: DecoderType;
 
   /** @param dtype default as the model computes */
-  constructor(model: CausalModel, dtype: DecoderType = decoderType(model)) {
+  constructor(model: Decodable, dtype: DecoderType = decoderType(model)) {
     this.#model = model;
     this.dtype = dtype;
     this.#number = scope(() =>
@@ -46,7 +47,11 @@ export class Decoder {
         const tensors: Tensor[] = [];
         for (const [name, given] of Object.entries(model.decoderParts())) {
           if (given === null) continue;
-          const [called, part] = scope(() => readyPart(name, given, dtype));
+          const [called, part] = scope(() => {
+            const tensor = isMerged(given) ? given.merged() : given;
+            // An embedding is rounded when it is read.
+            return name === 'embedding' ? [name, tensor.contiguous()] : readyPart(name, tensor, dtype);
+          });
           names.push(called);
           tensors.push(part);
         }
@@ -85,22 +90,22 @@ export class Decoder {
   }
 }
 
-/** What is not multiplied with on matrix units. */
-const NO_TILES = /(norm|bias|router|embedding|kv_b)$/;
+/** What stays in float32: what is added to or multiplied with float32 numbers, and the router, whose scores a rounding could reorder. */
+const EXACT = /(norm|bias|router)$/;
+/** Matrices that are not multiplied with on matrix units. */
+const NO_TILES = /(embedding|kv_b)$/;
 
 /**
- * A part as decoder.cpp takes it. Matrices that are to be read as bfloat16 are brought into the matrix units' order where that costs no
- * memory: where they are copied anyway, because they are kept in float32 or were made for this.
+ * A part as decoder.cpp takes it, given as it is kept. Matrices that are to be read as bfloat16 are brought into the matrix units' order
+ * where that costs no memory: where they are copied anyway, because they are kept in float32.
  */
-function readyPart(name: string, given: Tensor | (() => Tensor), dtype: DecoderType): [name: string, tensor: Tensor] {
-  const made = typeof given === 'function';
-  const tensor = made ? given() : given;
-  if (dtype === 'bfloat16' && !NO_TILES.test(name) && (made || tensor.dtype === 'float32')) {
+export function readyPart(name: string, tensor: Tensor, dtype: DecoderType): [name: string, tensor: Tensor] {
+  if (tensor.dtype === dtype || EXACT.test(name)) return [name, tensor.contiguous()];
+  if (dtype === 'bfloat16' && !NO_TILES.test(name)) {
     const tiles = tilesOf(tensor) as Tensor;
     if (tiles.numel > 0) return [`${name}_tiles`, tiles];
-    return [name, tensor.to('bfloat16')];
   }
-  return [name, tensor.contiguous()];
+  return [name, tensor.to(dtype).contiguous()];
 }
 
 const tilesOf = op('dunwu::decoder_tiles');
@@ -149,6 +154,6 @@ function decoderSettings(config: ModelConfig): Record<string, number> {
 }
 
 /** What a model's weights are read as where nothing else is asked for: as it computes. */
-export function decoderType(model: CausalModel): DecoderType {
-  return model.headWeight.dtype === 'bfloat16' ? 'bfloat16' : computeType();
+export function decoderType(model: Pick<Decodable, 'dtype'>): DecoderType {
+  return model.dtype === 'bfloat16' ? 'bfloat16' : computeType();
 }

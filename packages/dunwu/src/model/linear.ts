@@ -118,7 +118,7 @@ export class Linear {
   /** What the fused decoder is given: adapters are merged for it. */
   decoderParts(name: string): DecoderParts {
     return {
-      [name]: this.#beside.length === 0 ? this.#weight : () => this.effectiveWeight(),
+      [name]: this.#beside.length === 0 ? this.#weight : { weight: this.weight, merged: () => this.effectiveWeight() },
       [`${name}_bias`]: this.bias,
     };
   }

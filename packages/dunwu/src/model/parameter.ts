@@ -1,4 +1,4 @@
-import { type Device, empty, keep, noGrad, ones, randn, scope, type Tensor, zeros } from '@dunwu/torch';
+import { type Device, empty, keep, noGrad, ones, op, randn, scope, type Tensor, zeros } from '@dunwu/torch';
 
 /** How an optimiser should treat a parameter: matrices get weight decay and may go to Muon, a router's matrix gets weight decay only, vectors and embeddings neither. */
 export type ParameterKind = 'matrix' | 'router' | 'vector' | 'embedding' | 'buffer';
@@ -56,9 +56,13 @@ export function weightsOn(device: Device): Disposable {
 
 /** A trainable tensor drawn from N(0, std²), from the default generator. */
 export function normal(shape: readonly number[], std: number): Tensor {
-  if (!drawing) return trainable(empty(shape, { device: place }));
+  if (!drawing)
+    return trainable(place === 'cpu' ? (ownMemory(shape, 'float32') as Tensor) : empty(shape, { device: place }));
   return drawn(() => randn(shape).mul(std));
 }
+
+/** Not filled; where it is large, the system has it back as soon as it is freed. */
+const ownMemory = op('dunwu::own_memory');
 
 /** A trainable tensor drawn from U(−bound, bound), from the default generator. */
 export function uniform(shape: readonly number[], bound: number): Tensor {

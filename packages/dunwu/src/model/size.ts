@@ -191,7 +191,7 @@ const BYTES = 4;
 export interface ModelMemory {
   /** Weights. */
   readonly weights: number;
-  /** What decoding in bfloat16 has beside them: the matrices, rounded. */
+  /** The matrices in bfloat16: what generating in it needs in place of the weights, and rollouts of training beside them. */
   readonly rounded: number;
   /** Weights, gradients, and AdamW's two moments. */
   readonly training: number;

@@ -14,8 +14,8 @@ import {
   tensor,
   zeros,
 } from '@dunwu/torch';
-import type { CausalModel } from './causal-model.js';
 import { isDeepseek, type ModelConfig } from './config.js';
+import type { Decodable } from './decodable.js';
 import { type DecoderStep, type DecoderType, decoderType } from './decoder.js';
 import { decoderTensors } from './decoder-parts.js';
 import type { DeepseekConfig } from './deepseek-config.js';
@@ -23,9 +23,6 @@ import { route } from './moe.js';
 import { PAGE_TOKENS, type PagedCache } from './paged-cache.js';
 import { attentionScale } from './rope.js';
 import { layOut, type StepShape } from './step-layout.js';
-
-/** Vectors that are added to or multiplied with float32 numbers, and the router, whose scores a rounding could reorder. */
-const EXACT = /(norm|router|router_bias)$/;
 
 /** Columns of a step that is recorded, at most: with more, mixtures sort them, which on some devices is waited for. */
 export const MOST_RECORDED = 512;
@@ -53,25 +50,28 @@ interface StepRun {
 /**
  * The same function as {@link Decoder}, in libtorch's operators: for devices other than the CPU. Every shape hangs on how many columns,
  * sequences and pages there are, never on values, and nothing is read back: a step can be recorded as a graph. Numbers are those of
- * {@link CausalModel.forward}: the residual stream, norms, the router and softmaxes in float32, products in the decoder's type.
+ * `CausalModel.forward`: the residual stream, norms, the router and softmaxes in float32, products in the decoder's type.
  *
  * With float32 weights nothing is copied: a later update of the weights is seen. In bfloat16 the weights are copied when the
  * decoder is made, and so, in either type, are matrices that have adapters beside them.
  */
 export class TensorDecoder {
-  readonly #model: CausalModel;
+  readonly #model: Decodable;
   readonly #parts: ReadonlyMap<string, Tensor>;
   /** What weights are read as, and what its caches hold. */
   readonly dtype: DecoderType;
   readonly device: Device;
 
   /** @param dtype default as the model computes */
-  constructor(model: CausalModel, dtype: DecoderType = decoderType(model)) {
+  constructor(model: Decodable, dtype: DecoderType = decoderType(model)) {
     this.#model = model;
     this.dtype = dtype;
     this.#parts = scope(() =>
       noGrad(
-        () => new Map([...decoderTensors(model, dtype, EXACT)].map(([name, tensor]) => [name, keep(tensor)] as const)),
+        () =>
+          new Map(
+            [...decoderTensors(model.decoderParts(), dtype)].map(([name, tensor]) => [name, keep(tensor)] as const),
+          ),
       ),
     );
     this.device = this.#part('embedding').device;

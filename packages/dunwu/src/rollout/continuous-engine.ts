@@ -1,4 +1,4 @@
-import type { CausalModel } from '../model/causal-model.js';
+import type { Decodable } from '../model/decodable.js';
 import type { DecoderStep, DecoderType } from '../model/decoder.js';
 import { PAGE_TOKENS, type PagedCache, pagesFor } from '../model/paged-cache.js';
 import { stopWatch } from '../text/stop-strings.js';
@@ -119,7 +119,7 @@ const LEAST_READ = 32;
  * nothing, and the device never waits for this program.
  */
 export class ContinuousEngine {
-  readonly #model: CausalModel;
+  readonly #model: Decodable;
   readonly #options: ContinuousEngineOptions;
   readonly #maxPages: number;
   readonly #waiting: Job[] = [];
@@ -134,7 +134,7 @@ export class ContinuousEngine {
   #running = false;
   #disposed = false;
 
-  constructor(model: CausalModel, options: ContinuousEngineOptions) {
+  constructor(model: Decodable, options: ContinuousEngineOptions) {
     this.#model = model;
     this.#options = options;
     this.#maxPages = pagesFor(options.maxTokens);

@@ -1,4 +1,4 @@
-import type { CausalModel } from '../model/causal-model.js';
+import type { Decodable } from '../model/decodable.js';
 import type { DecoderType } from '../model/decoder.js';
 import { PAGE_TOKENS } from '../model/paged-cache.js';
 import type { Tokenizer } from '../text/tokenizer.js';
@@ -50,11 +50,11 @@ export interface RolloutOptions {
  * its memory is given back.
  */
 export class RolloutEngine {
-  readonly model: CausalModel;
+  readonly model: Decodable;
   readonly #dtype: DecoderType | undefined;
 
   /** @param dtype what weights are read as while decoding; default as they are */
-  constructor(model: CausalModel, dtype?: DecoderType) {
+  constructor(model: Decodable, dtype?: DecoderType) {
     this.model = model;
     this.#dtype = dtype;
   }

@@ -1,5 +1,5 @@
 import { noGrad, scope } from '@dunwu/torch';
-import type { CausalModel } from '../model/causal-model.js';
+import type { Decodable } from '../model/decodable.js';
 import { Decoder, type DecoderStep, type DecoderType } from '../model/decoder.js';
 import { PagedCache } from '../model/paged-cache.js';
 import { drawTokens } from './sampling.js';
@@ -12,10 +12,10 @@ export const FUSED_COLUMNS = 256;
 export class FusedStepper implements Stepper {
   readonly ahead = false;
   readonly columns = FUSED_COLUMNS;
-  readonly #model: CausalModel;
+  readonly #model: Decodable;
   readonly #decoder: Decoder;
 
-  constructor(model: CausalModel, dtype?: DecoderType) {
+  constructor(model: Decodable, dtype?: DecoderType) {
     this.#model = model;
     this.#decoder = new Decoder(model, dtype);
   }

@@ -52,7 +52,7 @@ const NEGATIVE_INFINITY = Number.NEGATIVE_INFINITY;
  * though not the same draws. For few rows, where a pass costs the reading of the weights and not the arithmetic.
  */
 export class SpeculativeEngine {
-  readonly #model: CausalModel;
+  readonly model: CausalModel;
   #stats: SpeculativeStats = { drafted: 0, accepted: 0, steps: 0, tokens: 0 };
 
   /** @throws Error when the model has no module to draft with, or is not on the CPU. */
@@ -68,7 +68,7 @@ export class SpeculativeEngine {
         `speculative decoding works on the CPU alone, and the model is on ${device}: decode without it there`,
       );
     }
-    this.#model = model;
+    this.model = model;
   }
 
   /** Of all that this engine has generated. */
@@ -79,7 +79,7 @@ export class SpeculativeEngine {
   /** As RolloutEngine's: all samples, ordered by prompt and sample. `maxRows` is 64 by default. */
   async generate(prompts: readonly RolloutPrompt[], options: RolloutOptions): Promise<Sample[]> {
     const { sampling, maxRows = 64 } = options;
-    const limit = this.#model.config.max_position_embeddings;
+    const limit = this.model.config.max_position_embeddings;
     prompts.forEach(({ tokens, samples }, i) => {
       if (tokens.length === 0) throw new Error(`prompt ${i} is empty`);
       if (samples < 1) throw new Error(`prompt ${i}: samples must be at least 1, got ${samples}`);
@@ -169,7 +169,7 @@ export class SpeculativeEngine {
     { sampling, banned = [] }: RolloutOptions,
     take: (row: Row, token: number, logprob: number) => void,
   ): State {
-    const model = this.#model;
+    const model = this.model;
     const used = [...new Set(rows.map(({ prompt }) => prompt))];
     const place = new Map(used.map((prompt, i) => [prompt, i]));
     const owners = rows.map(({ prompt }) => place.get(prompt) as number);
@@ -226,7 +226,7 @@ export class SpeculativeEngine {
     { sampling, banned = [] }: RolloutOptions,
     take: (row: Row, token: number, logprob: number) => void,
   ): void {
-    const model = this.#model;
+    const model = this.model;
     const greedy = sampling.temperature === 0;
     const lengths = rows.map(({ length, tokens }) => length + tokens.length);
     const keys = Math.max(...lengths) + 1;

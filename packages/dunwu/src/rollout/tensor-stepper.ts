@@ -10,7 +10,7 @@ import {
   tensor,
   zeros,
 } from '@dunwu/torch';
-import type { CausalModel } from '../model/causal-model.js';
+import type { Decodable } from '../model/decodable.js';
 import type { DecoderStep, DecoderType } from '../model/decoder.js';
 import { PagedCache } from '../model/paged-cache.js';
 import { joined, layOut, type StepShape } from '../model/step-layout.js';
@@ -60,7 +60,7 @@ export const TENSOR_COLUMNS = 2048;
 export class TensorStepper implements Stepper {
   readonly ahead = true;
   readonly columns = TENSOR_COLUMNS;
-  readonly #model: CausalModel;
+  readonly #model: Decodable;
   readonly #decoder: TensorDecoder;
   /** Tokens of the draws of the last step, int64. */
   readonly #drawn: Tensor;
@@ -70,7 +70,7 @@ export class TensorStepper implements Stepper {
   #spare = 0;
 
   /** @param rows sequences decoded side by side, at most */
-  constructor(model: CausalModel, rows: number, dtype?: DecoderType) {
+  constructor(model: Decodable, rows: number, dtype?: DecoderType) {
     this.#model = model;
     this.#decoder = new TensorDecoder(model, dtype);
     this.#drawn = scope(() => keep(zeros([powerOfTwo(rows)], { dtype: 'int64', device: this.#decoder.device })));

@@ -171,11 +171,13 @@ class TypedDecoder : public Decoder {
       routed_scale_ = static_cast<float>(parts.setting("routed_scale"));
       inner_ = parts.whole("expert_width");
     }
-    if (const at::Tensor embedding = parts.tensor("embedding"); embedding.scalar_type() == at::kFloat)
-      exact_embedding_ = own(embedding).template const_data_ptr<float>();
-    else
-      embedding_ = own(embedding.to(c10::CppTypeToScalarType<W>::value)).template const_data_ptr<W>();
     head_ = weight(parts, "head");
+    if (parts.has("embedding")) {
+      if (const at::Tensor embedding = parts.tensor("embedding"); embedding.scalar_type() == at::kFloat)
+        exact_embedding_ = own(embedding).template const_data_ptr<float>();
+      else
+        embedding_ = own(embedding.to(c10::CppTypeToScalarType<W>::value)).template const_data_ptr<W>();
+    }
     vocabulary = head_.rows;
     final_norm_ = vector(parts, "norm");
     for (int64_t i = 0; i < layers; ++i) layer_.push_back(read(parts, "layers." + std::to_string(i) + "."));
@@ -348,11 +350,17 @@ class TypedDecoder : public Decoder {
   void embed(const Team& team, const StepInputs& in, int64_t width, const Room& room) const {
     const auto [begin, end] = team.share(width);
     for (int64_t m = begin; m < end; ++m) {
-      const int64_t row = m < in.columns ? in.tokens[m] * hidden_ : 0;
-      for (int64_t k = 0; k < hidden_; ++k)
-        room.x[k * width + m] = m >= in.columns ? 0.0f : wide(exact_embedding_ != nullptr ? static_cast<W>(exact_embedding_[row + k]) : embedding_[row + k]);
+      for (int64_t k = 0; k < hidden_; ++k) room.x[k * width + m] = m >= in.columns ? 0.0f : wide(embedding(in.tokens[m], k));
     }
     team.meet();
+  }
+
+  W embedding(int64_t token, int64_t k) const {
+    if (exact_embedding_ != nullptr) return static_cast<W>(exact_embedding_[token * hidden_ + k]);
+    if (embedding_ != nullptr) return embedding_[token * hidden_ + k];
+    if constexpr (std::is_same_v<W, c10::BFloat16>)
+      if (head_.tiles != nullptr) return head_.tiles[tile_place(token, k, hidden_)];
+    return head_.data[token * hidden_ + k];
   }
 
   /// Columns that are no token's: numbers left there could be denormal, and slow.
@@ -794,7 +802,7 @@ class TypedDecoder : public Decoder {
   float eps_ = 0, scale_ = 0, routed_scale_ = 1;
   /// What the pointers below point into.
   std::vector<at::Tensor> kept_;
-  /// One of them: embeddings are rounded when they are read.
+  /// One of them: embeddings are rounded when they are read. None where the head is the embedding.
   const float* exact_embedding_ = nullptr;
   const W* embedding_ = nullptr;
   Weights<W> head_;
@@ -845,7 +853,8 @@ int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10
 }
 
 /// A tensor in memory of its own, not filled, where it is large: the system gives memory to what is written, and takes it back as soon as the
-/// tensor goes. The heap would do neither, and may not find it again in one piece.
+/// tensor goes. The heap would do neither, and may not find it again in one piece. Huge pages where the system has them: what is read once a
+/// step is found without a walk through tables for every four kilobytes.
 at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) {
 #if defined(__linux__)
   constexpr size_t kLarge = 1 << 20;
@@ -853,6 +862,7 @@ at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) {
   if (bytes >= kLarge) {
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "own_memory: out of memory: ", bytes, " bytes cannot be reserved");
+    madvise(memory, bytes, MADV_HUGEPAGE);
     return at::from_blob(memory, sizes, [bytes](void* own) { munmap(own, bytes); }, type);
   }
 #endif
@@ -865,9 +875,6 @@ at::Tensor decoder_tiles(const at::Tensor& weight) {
   const int64_t columns = weight.size(-1), rows = weight.numel() / std::max<int64_t>(columns, 1);
   if (!has_tiles() || !fits_tiles(weight.size(-2), columns)) return at::empty({0}, at::kBFloat16);
   const at::Tensor exact = weight.to(at::kFloat).contiguous(), tiles = own_memory(weight.sizes(), at::kBFloat16);
-#if defined(__linux__)
-  madvise(tiles.data_ptr(), tiles.nbytes(), MADV_HUGEPAGE);
-#endif
   auto* to = tiles.data_ptr<c10::BFloat16>();
   const float* from = exact.const_data_ptr<float>();
   at::parallel_for(0, rows / kTileRows, 1, [&](int64_t begin, int64_t end) { pack_tiles(from, begin * kTileRows, end * kTileRows, columns, to); });

@@ -49,6 +49,11 @@ struct ShortMatrix : Matrix<c10::BFloat16> {
 /// Whether a matrix can be brought into tiles.
 constexpr bool fits_tiles(int64_t rows, int64_t columns) { return rows % kTileRows == 0 && columns % kTileDepth == 0; }
 
+/// Where the number at (n, k) of a matrix lies in its tiles.
+constexpr int64_t tile_place(int64_t n, int64_t k, int64_t columns) {
+  return n / kTileRows * kTileRows * columns + k / kTileDepth * kTileRows * kTileDepth + n % kTileRows * kTileDepth + k % kTileDepth;
+}
+
 #if DUNWU_TILES
 
 /// The form of the eight tiles, as the processor reads it.

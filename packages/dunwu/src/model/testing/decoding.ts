@@ -1,5 +1,6 @@
 import { noGrad, scope, type Tensor } from '@dunwu/torch';
 import type { CausalModel } from '../causal-model.js';
+import type { Decodable } from '../decodable.js';
 import { Decoder, type DecoderType } from '../decoder.js';
 import { PagedCache, pagesFor } from '../paged-cache.js';
 import { TensorDecoder } from '../tensor-decoder.js';
@@ -59,6 +60,17 @@ export const MODELS: [name: string, make: () => CausalModel][] = [
         initializer_range: 0.1,
       }),
   ],
+  [
+    'qwen2, tied head, whole tiles',
+    () =>
+      tinyDense('qwen2', 18, {
+        vocab_size: 32,
+        hidden_size: 64,
+        intermediate_size: 64,
+        tie_word_embeddings: true,
+        initializer_range: 0.1,
+      }),
+  ],
   ['deepseek_v3 with adapters', () => adapted(tinyModel(11))],
   ['qwen2 with adapters', () => adapted(tinyDense('qwen2', 12), { target_modules: ['k_proj', 'up_proj'] })],
 ];
@@ -74,7 +86,7 @@ export function whole(model: CausalModel, text: readonly number[]): Tensor {
  * @returns for each sequence, its logits at each position from that of the last token read
  */
 export function decode(
-  model: CausalModel,
+  model: Decodable,
   texts: readonly (readonly number[])[],
   read: number,
   {

@@ -1,6 +1,6 @@
 import { type EvaluatedSample, evaluate, evaluationRecord } from '../../eval/evaluate.js';
 import { type GeneralEvaluation, summariseGeneral } from '../../eval/general.js';
-import { loadModel } from '../../model/checkpoint.js';
+import { loadForDecoding } from '../../model/decoding-model.js';
 import { createGeneral } from '../../task/general.js';
 import type { Problem } from '../../task/problem.js';
 import { Tokenizer } from '../../text/tokenizer.js';
@@ -14,7 +14,7 @@ import type { EvalStage } from './eval.schema.js';
 export async function run(ctx: StageContext, config: EvalStage): Promise<StageResult> {
   const device = useCompute(ctx.recipe.compute);
   const folder = modelOf(ctx, config.model);
-  const model = loadModel(folder, device);
+  const model = loadForDecoding(folder, device);
   const tokenizer = Tokenizer.load(folder);
   const task = taskOf(ctx, config);
   const problems = task.fixed(config.split, config.n);

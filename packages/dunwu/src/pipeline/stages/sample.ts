@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Device } from '@dunwu/torch';
-import { loadModel } from '../../model/checkpoint.js';
 import { readConfig } from '../../model/config.js';
+import { loadForDecoding } from '../../model/decoding-model.js';
 import { RewardProgram } from '../../reward/program.js';
 import { RolloutEngine } from '../../rollout/engine.js';
 import type { Problem } from '../../task/problem.js';
@@ -121,7 +121,7 @@ async function draw(
   const folder = modelOf(ctx, config.model);
   const tokenizer = Tokenizer.load(folder);
   const flops = countFlops(readConfig(folder));
-  const model = loadModel(folder, device);
+  const model = loadForDecoding(folder, device);
   const engine = new RolloutEngine(model);
   let kept = inGroups(judged, config.samples)
     .flatMap((group) => verdictsOf(ctx, config, group))
