@@ -102,7 +102,8 @@ const NO_TILES = /(embedding|kv_b)$/;
 export function readyPart(name: string, tensor: Tensor, dtype: DecoderType): [name: string, tensor: Tensor] {
   if (tensor.dtype === dtype || EXACT.test(name)) return [name, tensor.contiguous()];
   if (dtype === 'bfloat16' && !NO_TILES.test(name)) {
-    const tiles = tilesOf(tensor) as Tensor;
+    // Gates and ups are multiplied side by side: each of them in whole tiles.
+    const tiles = tilesOf(/(^|\.)gate_up$/.test(name) ? tensor.reshape([2, -1, tensor.size(1)]) : tensor) as Tensor;
     if (tiles.numel > 0) return [`${name}_tiles`, tiles];
   }
   return [name, tensor.to(dtype).contiguous()];

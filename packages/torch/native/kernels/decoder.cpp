@@ -191,14 +191,12 @@ class TypedDecoder : public Decoder {
       embed(team, in, width, room);
       for (int64_t i = 0; i < layers; ++i) {
         const Layer<W>& layer = layer_[i];
-        normalise(team, room.x, room.normed, layer.input_norm, hidden_, width, eps_);
-        team.meet();
+        enter(team, room.x, layer.input_norm, width, room);
         if (latent_)
           latent_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
         else
           grouped_attention(team, layer, in, static_cast<W*>(in.cache[i]), width, room);
-        normalise(team, room.x, room.normed, layer.post_norm, hidden_, width, eps_);
-        team.meet();
+        enter(team, room.x, layer.post_norm, width, room);
         if (layer.dense)
           feed_forward(team, layer, width, room);
         else
@@ -215,9 +213,7 @@ class TypedDecoder : public Decoder {
           for (int64_t i = 0; i < last; ++i) room.first[k * last + i] = i < in.wanted_count ? room.x[k * width + in.wanted[i]] : 0.0f;
       }
       team.meet();
-      normalise(team, room.first, room.normed, final_norm_, hidden_, last, eps_);
-      team.meet();
-      prepare(team, room.normed, hidden_, last, room.packed);
+      enter(team, room.first, final_norm_, last, room);
       apply(team, {head_, nullptr}, room.normed, last, room.wide, room.packed);
       team.meet();
       // Rows of logits, as samplers want them.
@@ -230,6 +226,9 @@ class TypedDecoder : public Decoder {
   }
 
  private:
+  /// Gates that are computed at a time, and as many ups, at most.
+  static constexpr int64_t kGateRows = 72;
+
   /// Where the step's intermediate results lie, feature by feature.
   struct Room {
     float *x, *normed, *first, *second, *third, *wide;
@@ -338,7 +337,7 @@ class TypedDecoder : public Decoder {
     const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
     room.own.resize(threads);
-    for (int64_t t = 0; t < threads; ++t) room.own[t] = own_[t].take(std::max({attention, routed, 2 * experts_ + expert_groups_}));
+    for (int64_t t = 0; t < threads; ++t) room.own[t] = own_[t].take(std::max({attention, routed, 2 * experts_ + expert_groups_, 2 * kGateRows * width}));
     return room;
   }
 
@@ -384,6 +383,15 @@ class TypedDecoder : public Decoder {
     }
   }
 
+  /// What a block begins with: the norm, and its result ready for products; met after.
+  void enter(const Team& team, const float* x, const float* weight, int64_t width, const Room& room) const {
+    normalise(team, x, room.normed, weight, hidden_, width, eps_);
+    // Each its own columns: nobody has to be waited for.
+    const auto [first, last] = team.share(width, kColumnBlock);
+    if (on_units(hidden_)) pack_pairs(room.normed, 0, hidden_ / 2, first, last, width, room.packed);
+    team.meet();
+  }
+
   /// Whether products of this depth are made on matrix units.
   bool on_units(int64_t depth) const { return on_units_ && depth % kTileDepth == 0; }
 
@@ -391,11 +399,11 @@ class TypedDecoder : public Decoder {
   void prepare(const Team& team, const float* x, int64_t depth, int64_t width, c10::BFloat16* packed) const {
     if (!on_units(depth)) return;
     const auto [begin, end] = team.share(depth / 2);
-    pack_pairs(x, begin, end, width, packed);
+    pack_pairs(x, begin, end, 0, width, width, packed);
     team.meet();
   }
 
-  /// Rows begin..end of a product with an operand that was prepared; begin is a whole tile.
+  /// Rows begin..end of a product with an operand that was prepared; begin is a whole tile where the weights are in tiles.
   void multiply_prepared(const Weights<W>& w, int64_t begin, int64_t end, const float* x, int64_t width, float* y, bool add, const c10::BFloat16* packed) const {
     if constexpr (std::is_same_v<W, c10::BFloat16>) {
       if (on_units(w.columns)) {
@@ -410,6 +418,11 @@ class TypedDecoder : public Decoder {
   /// A linear layer of a prepared operand, into y (or added to it); to be met after.
   void apply(const Team& team, const Linear<W>& layer, const float* x, int64_t width, float* y, const c10::BFloat16* packed, bool add = false) const {
     const auto [begin, end] = team.share(layer.weight.rows, on_units_ ? kTileRows : kAccumulators);
+    apply_rows(layer, begin, end, x, width, y, packed, add);
+  }
+
+  /// Rows begin..end of it; begin is a whole tile where the weights are in tiles.
+  void apply_rows(const Linear<W>& layer, int64_t begin, int64_t end, const float* x, int64_t width, float* y, const c10::BFloat16* packed, bool add = false) const {
     multiply_prepared(layer.weight, begin, end, x, width, y, add, packed);
     if (layer.bias == nullptr) return;
     for (int64_t n = begin; n < end; ++n)
@@ -480,7 +493,6 @@ class TypedDecoder : public Decoder {
   void latent_attention(const Team& team, const Layer<W>& layer, const StepInputs& in, W* cache, int64_t width, const Room& room) const {
     const int64_t rope = 2 * rotary_half, query_width = nope_ + rope, both = nope_ + value_width_;
     float *query_latent = room.first, *query = room.second, *kv = room.third;
-    prepare(team, room.normed, hidden_, width, room.packed);
     if (layer.compressed) apply(team, layer.query_a, room.normed, width, query_latent, room.packed);
     apply(team, layer.kv_a, room.normed, width, kv, room.packed);
     team.meet();
@@ -577,30 +589,27 @@ class TypedDecoder : public Decoder {
     // In a page each head's keys, and then each head's values, lie together.
     const int64_t wide_head = padded(head_width_), part = kPageTokens * wide_head, shared = heads_ / groups_;
     float* qkv = room.first;
-    prepare(team, room.normed, hidden_, width, room.packed);
     apply(team, layer.qkv, room.normed, width, qkv, room.packed);
     team.meet();
     {
       // The new entries of the cache.
-      const auto [begin, end] = team.share(width, kColumnBlock);
+      const auto [begin, end] = team.share(width / kColumnBlock * groups_);
       float* near = room.own[team.member];
-      for (int64_t block = begin; block < std::min(end, in.columns); block += kColumnBlock) {
-        const int64_t stop = std::min(in.columns, block + kColumnBlock);
-        for (int64_t group = 0; group < groups_; ++group) {
-          columns_from(qkv + (heads_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
-          for (int64_t m = block; m < stop; ++m) {
-            float* turned = near + kColumnBlock * head_width_;
-            place_head(near + (m - block) * head_width_, layer.key_norm, in, m, turned);
-            W* key = entry(in, cache, m, wide_head) + group * part;
-            for (int64_t i = 0; i < head_width_; ++i) key[i] = static_cast<W>(turned[i]);
-            std::fill(key + head_width_, key + wide_head, W(0.0f));  // read with the rest, and what lies there may be no number
-          }
-          columns_from(qkv + (heads_ + groups_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
-          for (int64_t m = block; m < stop; ++m) {
-            W* value = entry(in, cache, m, wide_head) + (groups_ + group) * part;
-            for (int64_t i = 0; i < head_width_; ++i) value[i] = static_cast<W>(near[(m - block) * head_width_ + i]);
-            std::fill(value + head_width_, value + wide_head, W(0.0f));
-          }
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t block = item / groups_ * kColumnBlock, group = item % groups_, stop = std::min(in.columns, block + kColumnBlock);
+        columns_from(qkv + (heads_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
+        for (int64_t m = block; m < stop; ++m) {
+          float* turned = near + kColumnBlock * head_width_;
+          place_head(near + (m - block) * head_width_, layer.key_norm, in, m, turned);
+          W* key = entry(in, cache, m, wide_head) + group * part;
+          for (int64_t i = 0; i < head_width_; ++i) key[i] = static_cast<W>(turned[i]);
+          std::fill(key + head_width_, key + wide_head, W(0.0f));  // read with the rest, and what lies there may be no number
+        }
+        columns_from(qkv + (heads_ + groups_ + group) * head_width_ * width + block, width, head_width_, near, head_width_);
+        for (int64_t m = block; m < stop; ++m) {
+          W* value = entry(in, cache, m, wide_head) + (groups_ + group) * part;
+          for (int64_t i = 0; i < head_width_; ++i) value[i] = static_cast<W>(near[(m - block) * head_width_ + i]);
+          std::fill(value + head_width_, value + wide_head, W(0.0f));
         }
       }
     }
@@ -650,16 +659,26 @@ class TypedDecoder : public Decoder {
   }
 
   void feed_forward(const Team& team, const Layer<W>& layer, int64_t width, const Room& room) const {
-    const int64_t inner = layer.gate_up.weight.rows / 2;
-    prepare(team, room.normed, hidden_, width, room.packed);
-    apply(team, layer.gate_up, room.normed, width, room.first, room.packed);
+    gated(team, layer.gate_up, width, room);
     team.meet();
-    const auto [begin, end] = team.share(inner);
-    swiglu(room.first, room.second, begin, end, inner, width);
+    apply(team, layer.down, room.second, width, room.x, room.other_packed, true);
     team.meet();
-    prepare(team, room.second, inner, width, room.packed);
-    apply(team, layer.down, room.second, width, room.x, room.packed, true);
-    team.meet();
+  }
+
+  /// silu(gate) · up into `second`, and ready for the product that follows; to be met after. Some rows at a time, so that gates and ups are
+  /// still near when they are read.
+  void gated(const Team& team, const Linear<W>& layer, int64_t width, const Room& room) const {
+    const int64_t inner = layer.weight.rows / 2, piece = on_units_ ? kTileRows : kAccumulators;
+    const int64_t most = std::clamp(inner / team.size / piece * piece, piece, kGateRows / piece * piece);
+    const auto [begin, end] = team.share(inner, most);
+    float *gates = room.own[team.member], *y = room.second;
+    for (int64_t n = begin; n < end; n += most) {
+      const int64_t rows = std::min(most, end - n);
+      apply_rows(layer, n, n + rows, room.normed, width, gates - n * width, room.packed);
+      apply_rows(layer, inner + n, inner + n + rows, room.normed, width, gates + (rows - inner - n) * width, room.packed);
+      swiglu(gates, y + n * width, 0, rows, rows, width);
+      if (on_units(inner)) pack_pairs(y, n / 2, (n + rows) / 2, 0, width, width, room.other_packed);
+    }
   }
 
   /// Some columns of x [rows, width], and zeros up to `columns` of them.
@@ -672,21 +691,15 @@ class TypedDecoder : public Decoder {
   }
 
   void mixture(const Team& team, const Layer<W>& layer, int64_t tokens, int64_t width, const Room& room) const {
-    prepare(team, room.normed, hidden_, width, room.packed);
     multiply(team, layer.router, room.normed, width, room.third);
     const bool has_shared = layer.gate_up.weight.rows > 0;
-    const int64_t shared_inner = layer.gate_up.weight.rows / 2;
-    if (has_shared) apply(team, layer.gate_up, room.normed, width, room.first, room.packed);
+    if (has_shared) gated(team, layer.gate_up, width, room);
     team.meet();
     {
       const auto [begin, end] = team.share(tokens);
       for (int64_t m = begin; m < end; ++m) choose(layer, room.third, width, m, room.chosen + m * top_k_, room.weights + m * top_k_, room.own[team.member]);
-      const auto [first, last] = team.share(shared_inner);
-      if (has_shared) swiglu(room.first, room.second, first, last, shared_inner, width);
     }
     team.meet();
-    // Before the experts, so that nobody waits for it.
-    if (has_shared) prepare(team, room.second, shared_inner, width, room.other_packed);
     // Who goes where: the same lists on every thread, which is cheaper than to wait for one.
     const int64_t pairs = tokens * top_k_;
     std::vector<int64_t> start(experts_ + 1, 0), count(experts_, 0), place(pairs);
@@ -724,7 +737,7 @@ class TypedDecoder : public Decoder {
         if (!on_units(hidden_) || 2 * inner_ % kTileRows != 0) gather(room.normed, hidden_, width, which, count[e], inputs, columns);
         multiply_prepared(rows_of(layer.experts_gate_up, e * 2 * inner_, 2 * inner_), 0, 2 * inner_, inputs, columns, gates, false, packed);
         swiglu(gates, inner, 0, inner_, inner_, columns);
-        if (on_units(inner_)) pack_pairs(inner, 0, inner_ / 2, columns, packed);
+        if (on_units(inner_)) pack_pairs(inner, 0, inner_ / 2, 0, columns, columns, packed);
         multiply_prepared(rows_of(layer.experts_down, e * hidden_, hidden_), 0, hidden_, inner, columns, outputs + start[e] * hidden_, false, packed);
       }
     }

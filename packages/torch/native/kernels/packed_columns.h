@@ -84,14 +84,14 @@ inline void pack_tiles(const float* w, int64_t begin, int64_t end, int64_t colum
   }
 }
 
-/// Pairs begin..end of x [depth, width]; depth is even.
-inline void pack_pairs(const float* x, int64_t begin, int64_t end, int64_t width, c10::BFloat16* packed) {
+/// Pairs begin..end of columns first..last of x [depth, width]; depth is even, columns are whole blocks.
+inline void pack_pairs(const float* x, int64_t begin, int64_t end, int64_t first, int64_t last, int64_t width, c10::BFloat16* packed) {
   alignas(64) uint16_t lanes[32];
   for (int i = 0; i < 32; ++i) lanes[i] = static_cast<uint16_t>(i / 2 + i % 2 * 16);
   const __m512i order = _mm512_load_si512(lanes);
   for (int64_t pair = begin; pair < end; ++pair) {
     const float *even = x + 2 * pair * width, *odd = even + width;
-    for (int64_t m = 0; m < width; m += kColumnBlock) {
+    for (int64_t m = first; m < last; m += kColumnBlock) {
       const auto both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(odd + m), _mm512_loadu_ps(even + m)));
       _mm512_storeu_si512(packed + 2 * (pair * width + m), _mm512_permutexvar_epi16(order, both));
     }
@@ -216,7 +216,7 @@ inline void multiply_tiles(const ShortMatrix& w, int64_t begin, int64_t end, con
 inline void open_tiles() {}
 inline void close_tiles() {}
 inline void pack_tiles(const float*, int64_t, int64_t, int64_t, c10::BFloat16*) {}
-inline void pack_pairs(const float*, int64_t, int64_t, int64_t, c10::BFloat16*) {}
+inline void pack_pairs(const float*, int64_t, int64_t, int64_t, int64_t, int64_t, c10::BFloat16*) {}
 inline void multiply_tiles(const ShortMatrix&, int64_t, int64_t, const c10::BFloat16*, int64_t, float*, bool) {}
 
 #endif

@@ -27,19 +27,20 @@ struct Pages {
   int64_t stride, entry, tokens;
   const C* page(int64_t i) const { return memory + table[i] * stride; }
   int64_t count() const { return (tokens + kPageTokens - 1) / kPageTokens; }
-
-  /// Asks for the numbers that are read of a page, so that they are there when it is its turn.
-  void fetch(int64_t i, int64_t offset, int64_t width) const {
-    if (i < 0 || i >= count()) return;
-    const char* from = reinterpret_cast<const char*>(page(i) + offset);
-    const int64_t bytes = ((kPageTokens - 1) * entry + width) * static_cast<int64_t>(sizeof(C));
-    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
-  }
+  /// Null where there is no such page.
+  const C* find(int64_t i, int64_t offset) const { return i >= 0 && i < count() ? page(i) + offset : nullptr; }
 };
 
-/// What is read of the pages one after another: keys, values, and then the keys of the next sequence. A page is asked for when that
+/// What is read of the pages one after another: keys, values, and then the keys of the next sequence. A page is asked for while that
 /// which is read so many pages before it is, over these seams too: sequences are short, and their pages lie anywhere.
 constexpr int64_t kPagesAhead = 4;
+
+/// Asks for the cache line that number i of an entry begins, so that it is there when it is its turn: line by line between what is computed,
+/// since a core that is asked for many at once waits for them.
+template <typename C>
+inline void fetch_line(const C* entry, int64_t i) {
+  if (i * sizeof(C) % 64 == 0) __builtin_prefetch(entry + i, 0, 3);
+}
 
 template <typename C>
 struct Reading {
@@ -48,15 +49,21 @@ struct Reading {
   const Pages<C>* next;
   int64_t key_offset, key_width, value_offset, value_width;
 
-  void fetch_at_keys(int64_t i) const {
+  /// What to ask for while the keys, or the values, of page i are read: null where there is nothing.
+  const C* after_keys(int64_t i) const {
     const int64_t ahead = i + kPagesAhead;
-    pages.fetch(ahead, key_offset, key_width);
-    if (value_offset != key_offset) pages.fetch(ahead - pages.count(), value_offset, value_width);
+    if (const C* keys = pages.find(ahead, key_offset); keys != nullptr || value_offset == key_offset) return keys;
+    return pages.find(ahead - pages.count(), value_offset);
   }
-  void fetch_at_values(int64_t i) const {
+  const C* after_values(int64_t i) const {
     const int64_t ahead = i + kPagesAhead;
-    if (value_offset != key_offset) pages.fetch(ahead, value_offset, value_width);
-    if (next != nullptr) next->fetch(ahead - pages.count(), key_offset, key_width);
+    if (ahead < pages.count()) return value_offset == key_offset ? nullptr : pages.find(ahead, value_offset);
+    return next == nullptr ? nullptr : next->find(ahead - pages.count(), key_offset);
+  }
+  /// All of a page at once.
+  void fetch(const C* page, int64_t width) const {
+    for (int64_t t = 0; page != nullptr && t < kPageTokens; ++t)
+      for (int64_t i = 0; i < width; i += kLanes) fetch_line(page + t * pages.entry, i);
   }
 };
 
@@ -94,9 +101,9 @@ inline Lanes sums_of_16(const Lanes* v) {
   return left[0];
 }
 
-/// HEADS heads and 16 / HEADS tokens at a time: 16 sums, which are added up together.
+/// HEADS heads and 16 / HEADS tokens at a time: 16 sums, which are added up together. `ahead` is asked for meanwhile.
 template <int HEADS, typename C>
-inline void scores_of_16(const C* key, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+inline void scores_of_16(const C* key, const C* ahead, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
   constexpr int kTokens = 16 / HEADS;
   Lanes sums[16] = {};
   for (int64_t i = 0; i < width; i += kLanes) {
@@ -106,6 +113,7 @@ inline void scores_of_16(const C* key, int64_t entry, const float* queries, int6
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
       const Lanes part = load_wide(key + t * entry + i);
+      fetch_line(ahead + t * entry, i);
 #pragma GCC unroll 4
       for (int h = 0; h < HEADS; ++h) sums[kTokens * h + t] += part * query[h];
     }
@@ -123,20 +131,21 @@ inline void scores_of(const Reading<C>& read, const float* queries, float* score
   const Pages<C>& pages = read.pages;
   const int64_t width = read.key_width, query_stride = width;
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
-    const C* page = pages.page(begin / kPageTokens) + read.key_offset;
-    read.fetch_at_keys(begin / kPageTokens);
+    const C *page = pages.page(begin / kPageTokens) + read.key_offset, *found = read.after_keys(begin / kPageTokens);
+    const C* ahead = found == nullptr ? page : found;
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     int64_t t = 0;
 #if defined(__AVX512F__) && !defined(__clang__)
     // Beyond the sequence's end lie entries of the same page that nobody reads the scores of.
     if constexpr (16 % HEADS == 0)
-      for (; t < count; t += 16 / HEADS) scores_of_16<HEADS, C>(page + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
+      for (; t < count; t += 16 / HEADS) scores_of_16<HEADS, C>(page + t * pages.entry, ahead + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
 #endif
     for (; t < count; ++t) {
       Lanes sums[HEADS] = {};
       const C* key = page + t * pages.entry;
       for (int64_t i = 0; i < width; i += kLanes) {
         const Lanes part = load_wide(key + i);
+        fetch_line(ahead + t * pages.entry, i);
 #pragma GCC unroll 8
         for (int h = 0; h < HEADS; ++h) sums[h] += part * load(queries + h * query_stride + i);
       }
@@ -151,10 +160,10 @@ inline void mix_part(const Reading<C>& read, const float* weights, int64_t weigh
   const Pages<C>& pages = read.pages;
   Lanes sums[HEADS][VECTORS] = {};
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
-    const C* page = pages.page(begin / kPageTokens) + read.value_offset + first;
-    if (first == 0) read.fetch_at_values(begin / kPageTokens);
+    const C *page = pages.page(begin / kPageTokens) + read.value_offset + first, *ahead = first > 0 ? nullptr : read.after_values(begin / kPageTokens);
     const int64_t count = std::min(kPageTokens, pages.tokens - begin);
     for (int64_t t = 0; t < count; ++t) {
+      for (int64_t i = 0; ahead != nullptr && i < read.value_width; i += kLanes) fetch_line(ahead + t * pages.entry, i);
       Lanes values[VECTORS];
 #pragma GCC unroll 8
       for (int v = 0; v < VECTORS; ++v) values[v] = load_wide(page + t * pages.entry + v * kLanes);

@@ -52,7 +52,7 @@ inline void attend_tiles(const Reading<Short>& read, const float* queries, int64
 
   written();
   for (int64_t page = 0; page < pages.count(); ++page) {
-    read.fetch_at_keys(page);
+    read.fetch(read.after_keys(page), read.key_width);
     const Short* key = pages.page(page) + read.key_offset;
     _tile_zero(0);
     int64_t k = 0;
@@ -101,7 +101,7 @@ inline void attend_tiles(const Reading<Short>& read, const float* queries, int64
       for (int64_t half = 0; half < 2; ++half) {
         const int64_t page = t / kPageTokens + half;
         const bool there = page < pages.count();
-        if (there && first == 0) read.fetch_at_values(page);
+        if (there && first == 0) read.fetch(read.after_values(page), read.value_width);
         const Short* even = there ? pages.page(page) + read.value_offset + first : nullptr;
         for (int64_t pair = 0; pair < kPageTokens / 2; ++pair, even += there ? 2 * pages.entry : 0) {
           const int64_t left = tokens - page * kPageTokens - 2 * pair;

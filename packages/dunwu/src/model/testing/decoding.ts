@@ -61,12 +61,12 @@ export const MODELS: [name: string, make: () => CausalModel][] = [
       }),
   ],
   [
-    'qwen2, tied head, whole tiles',
+    'qwen2, tied head, whole tiles but for gates and ups',
     () =>
       tinyDense('qwen2', 18, {
         vocab_size: 32,
         hidden_size: 64,
-        intermediate_size: 64,
+        intermediate_size: 24,
         tie_word_embeddings: true,
         initializer_range: 0.1,
       }),
