@@ -161,6 +161,7 @@ describe.each([
     [70, 96, 80],
     [33, 31, 17],
     [300, 300, 40],
+    [1100, 70, 140],
   ])('a linear layer of %i tokens, %i → %i', (tokens, inputs, outputs) => {
     manualSeed(3);
     compareShort(

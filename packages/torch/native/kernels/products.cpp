@@ -41,7 +41,7 @@ at::Tensor product_forward(const at::Tensor& x, const at::Tensor& w, at::ScalarT
     using T = typename decltype(operand)::Number;
     constexpr int kParts = decltype(operand)::kParts;
     const ShortBuffer packed(pairs_size<kParts>(inputs, outputs));
-    const Pairs panels(packed.memory, inputs, outputs);
+    const Pairs panels(packed.memory, inputs, outputs, kParts);
     const auto multiply = [&](auto* to) {
       together(at::get_num_threads(), [&](const Team& team) {
         const auto [first, last] = team.share(panels.width, kPanel);
@@ -69,7 +69,7 @@ at::Tensor product_input_gradient(const at::Tensor& dy, const at::Tensor& w) {
     using T = typename decltype(operand)::Number;
     constexpr int kParts = decltype(operand)::kParts;
     const ShortBuffer packed(pairs_size<kParts>(outputs, inputs));
-    const Pairs panels(packed.memory, outputs, inputs);
+    const Pairs panels(packed.memory, outputs, inputs, kParts);
     together(at::get_num_threads(), [&](const Team& team) {
       const auto [first, last] = team.share(panels.pairs);
       pack_row_pairs<kParts>(from, inputs, first, last, outputs, inputs, panels);
@@ -90,7 +90,7 @@ void product_weight_gradient(const at::Tensor& dy, const at::Tensor& x, const at
     using T = typename decltype(operand)::Number;
     constexpr int kParts = decltype(operand)::kParts;
     const ShortBuffer packed(pairs_size<kParts>(tokens, inputs));
-    const Pairs panels(packed.memory, tokens, inputs);
+    const Pairs panels(packed.memory, tokens, inputs, kParts);
     together(at::get_num_threads(), [&](const Team& team) {
       const auto [first, last] = team.share(panels.pairs);
       pack_row_pairs<kParts>(x.const_data_ptr<T>(), inputs, first, last, tokens, inputs, panels);

@@ -229,13 +229,13 @@ struct ShortAttention {
             }
             // d value += Pᵀ · d output
             shorten(room.scores.data(), kQueries, keys, room.weights.data(), keys);
-            transpose_columns<1>(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
+            transpose_columns(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
             pack_row_pairs<1>(room.gradient.data(), shape.value, 0, kQueries / 2, kQueries, shape.value, whole_pairs(room.gradient_pairs.data(), shape.value, kQueries));
             gather_gradient(sight, room.turned.data(), room.gradient_pairs.data(), shape.value, room.d_value.data());
             // d query = dS · key, d key += dSᵀ · query
             shorten(room.d_scores.data(), kQueries, keys, room.weights.data(), keys);
             mix(sight, room.weights.data(), room.rows.data(), shape.query, room.d_query.data());
-            transpose_columns<1>(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
+            transpose_columns(room.weights.data(), keys, kQueries, 0, keys, room.turned.data(), kQueries);
             pack_row_pairs<1>(room.query.data(), shape.query, 0, kQueries / 2, kQueries, shape.query, whole_pairs(room.query_pairs.data(), shape.query, kQueries));
             gather_gradient(sight, room.turned.data(), room.query_pairs.data(), shape.query, room.d_key.data());
             shorten(room.d_query.data(), queries, shape.query, out.query + row * out.query_row + h * out.query_head, out.query_row);

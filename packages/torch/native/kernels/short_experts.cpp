@@ -35,7 +35,7 @@ void multiply_experts(const at::Tensor& x, const at::Tensor& w, bool transposed,
   T* out = y.data_ptr<T>();
   // Two, so that one can be packed while another thread still reads the one before.
   const ShortBuffer first(pairs_size<kParts>(depth, columns)), second(pairs_size<kParts>(depth, columns));
-  const Pairs packed[2] = {Pairs(first.memory, depth, columns), Pairs(second.memory, depth, columns)};
+  const Pairs packed[2] = {Pairs(first.memory, depth, columns, kParts), Pairs(second.memory, depth, columns, kParts)};
   together(at::get_num_threads(), [&](const Team& team) {
     open_tiles();
     int64_t turn = 0;
@@ -76,7 +76,7 @@ void expert_gradients(const at::Tensor& dy, const at::Tensor& x, const Offsets& 
     const auto [low, high] = team.share(outputs, 32);
     for (int64_t e = 0; e < experts; ++e) {
       const int64_t count = offset[e + 1] - offset[e];
-      const Pairs to(packed[e % 2], count, inputs);
+      const Pairs to(packed[e % 2], count, inputs, kParts);
       const auto [begin, end] = team.share(to.pairs);
       pack_row_pairs<kParts>(in + offset[e] * inputs, inputs, begin, end, count, inputs, to);
       team.meet();

@@ -12,15 +12,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <new>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
-#include "line_vector.h"
 #include "packed_columns.h"
 #include "short_numbers.h"
 #include "team.h"
@@ -87,19 +84,22 @@ struct Operand {
   static constexpr int kParts = PARTS;
 };
 
-constexpr int64_t kPanel = 32;
+constexpr int64_t kPanel = 32, kTilePairs = kTileDepth / 2;
 
-/// A second operand [depth, columns] in pairs of rows: panels of `panel` columns, each [pairs][panel][2]; the parts one after another.
-/// Columns and depth are filled up with zeros to `width` and 2 · `pairs`.
+/// A second operand [depth, columns] in pairs of rows: panels of `panel` columns, each [pairs][panel][2]; of several parts 16 pairs of
+/// each in turn, so that the units read straight ahead. Columns and depth are filled up with zeros to `width` and 2 · `pairs`.
 struct Pairs {
   Short* memory;
-  int64_t width, panel, pairs;
+  int64_t width, panel, pairs, parts = 1;
 
   Pairs(Short* memory, int64_t width, int64_t panel, int64_t pairs) : memory(memory), width(width), panel(panel), pairs(pairs) {}
   /// In panels of 32.
-  Pairs(Short* memory, int64_t depth, int64_t columns) : Pairs(memory, padded(columns, kPanel), kPanel, padded(depth, kTileDepth) / 2) {}
+  Pairs(Short* memory, int64_t depth, int64_t columns, int parts) : memory(memory), width(padded(columns, kPanel)), panel(kPanel), pairs(padded(depth, kTileDepth) / 2), parts(parts) {}
 
-  Short* at(int part, int64_t pair, int64_t column) const { return memory + 2 * (part * pairs * width + column / panel * pairs * panel + pair * panel + column % panel); }
+  Short* at(int part, int64_t pair, int64_t column) const {
+    const int64_t place = pair + kTilePairs * (pair / kTilePairs * (parts - 1) + part);
+    return memory + 2 * (column / panel * parts * pairs * panel + place * panel + column % panel);
+  }
 };
 
 /// Numbers that an operand in panels takes.
@@ -147,27 +147,29 @@ void pack_column_pairs(const S* w, int64_t stride, int64_t begin, int64_t end, i
   }
 }
 
-/// Columns begin..end of x [depth, ...] as rows: to[part][column − begin][k], `stride` numbers apart, `apart` from part to part; beyond
-/// depth zeros up to the stride.
+/// The first `columns` of 16 columns of the first `depth` of 32 rows of x, each as a row of 32 numbers.
 template <int PARTS, typename S>
-void transpose_columns(const S* x, int64_t x_stride, int64_t depth, int64_t begin, int64_t end, Short* to, int64_t stride, int64_t apart = 0) {
-  // 32 rows by 16 columns: pairs of rows are interleaved into 32-bit numbers, which are then transposed as such.
+inline void turn_block(const S* x, int64_t stride, int64_t depth, int64_t columns, __m512i (*r)[16]) {
+  // Pairs of rows are interleaved into 32-bit numbers, which are then transposed as such.
   const __m512i lanes = pair_lanes();
+  for (int64_t i = 0; i < 16; ++i) {
+    const int64_t even = 2 * i, odd = even + 1;
+    __m256i a[PARTS], b[PARTS];
+    read_16<PARTS>(even < depth ? x + even * stride : nullptr, columns, a);
+    read_16<PARTS>(odd < depth ? x + odd * stride : nullptr, columns, b);
+    for (int part = 0; part < PARTS; ++part) r[part][i] = _mm512_permutex2var_epi16(_mm512_castsi256_si512(a[part]), lanes, _mm512_castsi256_si512(b[part]));
+  }
+  for (int part = 0; part < PARTS; ++part) transpose_16(r[part]);
+}
+
+/// Columns begin..end of x [depth, ...] as rows: to[column − begin][k], `stride` numbers apart; beyond depth zeros up to the stride.
+inline void transpose_columns(const Short* x, int64_t x_stride, int64_t depth, int64_t begin, int64_t end, Short* to, int64_t stride) {
   for (int64_t k = 0; k < stride; k += 32) {
     for (int64_t n = begin; n < end; n += 16) {
       const int64_t columns = std::min<int64_t>(16, end - n);
-      __m512i r[PARTS][16];
-      for (int64_t i = 0; i < 16; ++i) {
-        const int64_t even = k + 2 * i, odd = even + 1;
-        __m256i a[PARTS], b[PARTS];
-        read_16<PARTS>(even < depth ? x + even * x_stride + n : nullptr, columns, a);
-        read_16<PARTS>(odd < depth ? x + odd * x_stride + n : nullptr, columns, b);
-        for (int part = 0; part < PARTS; ++part) r[part][i] = _mm512_permutex2var_epi16(_mm512_castsi256_si512(a[part]), lanes, _mm512_castsi256_si512(b[part]));
-      }
-      for (int part = 0; part < PARTS; ++part) {
-        transpose_16(r[part]);
-        for (int64_t i = 0; i < columns; ++i) _mm512_storeu_si512(to + part * apart + (n - begin + i) * stride + k, r[part][i]);
-      }
+      __m512i r[1][16];
+      turn_block<1>(x + k * x_stride + n, x_stride, depth - k, columns, r);
+      for (int64_t i = 0; i < columns; ++i) _mm512_storeu_si512(to + (n - begin + i) * stride + k, r[0][i]);
     }
   }
 }
@@ -181,16 +183,56 @@ inline void shorten(const float* from, int64_t rows, int64_t columns, Short* to,
   }
 }
 
-/// 32 rows, one after another `stride` numbers apart; `apart` from part to part.
+/// A first operand stands in slabs of 32 rows, [depth / 32][parts][32][32], so that the units read straight ahead.
+constexpr int64_t kSlab = 32, kSlabStep = kSlab * kTileDepth;
+
+/// Numbers of a slab.
+template <int PARTS>
+constexpr int64_t slab_size(int64_t depth) {
+  return PARTS * kSlab * padded(depth, kTileDepth);
+}
+
+/// Rows of x [rows, depth] into slabs.
+template <int PARTS, typename S>
+void pack_slabs(const S* x, int64_t rows, int64_t depth, Short* to) {
+  for (int64_t i = 0; i < padded(rows, kSlab); ++i) {
+    Short* slab = to + i / kSlab * slab_size<PARTS>(depth) + i % kSlab * kTileDepth;
+    for (int64_t k = 0; k < depth; k += kTileDepth) {
+      const S* from = i < rows ? x + i * depth + k : nullptr;
+      __m256i low[PARTS], high[PARTS];
+      read_16<PARTS>(from, depth - k, low);
+      read_16<PARTS>(from == nullptr ? nullptr : from + 16, depth - k - 16, high);
+      for (int part = 0; part < PARTS; ++part, slab += kSlabStep) _mm512_store_si512(slab, _mm512_inserti64x4(_mm512_castsi256_si512(low[part]), high[part], 1));
+    }
+  }
+}
+
+/// The first `columns` columns of x [depth, ...] as rows in slabs.
+template <int PARTS, typename S>
+void turn_into_slabs(const S* x, int64_t stride, int64_t depth, int64_t columns, Short* to) {
+  for (int64_t k = 0; k < depth; k += kTileDepth) {
+    for (int64_t n = 0; n < padded(columns, kSlab); n += 16) {
+      __m512i r[PARTS][16];
+      turn_block<PARTS>(x + k * stride + n, stride, depth - k, columns - n, r);
+      Short* slab = to + n / kSlab * slab_size<PARTS>(depth) + k / kTileDepth * PARTS * kSlabStep + n % kSlab * kTileDepth;
+      for (int part = 0; part < PARTS; ++part)
+        for (int64_t i = 0; i < 16; ++i) _mm512_store_si512(slab + part * kSlabStep + i * kTileDepth, r[part][i]);
+    }
+  }
+}
+
+/// 32 rows of a first operand, `stride` numbers apart, and how far on the next 32 numbers of their depth stand: a slab, or rows as they are.
 struct TileRows {
   const Short* memory;
-  int64_t stride, apart;
+  int64_t stride, step;
 };
 
-/// c [32, 32] (+)= a · b over depth numbers: a 32 rows, b a panel from its `pair`th pair on. After `open_tiles`.
+/// c [32, 32] (+)= a · b over `depth` numbers, a multiple of 32; b a panel, from where the depth begins. After `open_tiles`.
 template <int PARTS>
-inline void tile_product(const TileRows& a, const Pairs& pairs, int64_t pair, int64_t column, int64_t depth, float* c, int64_t c_stride, bool add) {
-  const int64_t a_row = a.stride * 2, below = 16 * a.stride, c_row = c_stride * 4;
+inline void tile_product(const TileRows& rows, const Short* b, int64_t depth, float* c, int64_t c_stride, bool add) {
+  constexpr int64_t kPairRow = 4 * kPanel, kStep = 2 * kTilePairs * kPanel;
+  const int64_t c_row = c_stride * 4, row = 2 * rows.stride, half = kTileRows * rows.stride;
+  const Short* a = rows.memory;
   written();
   if (add) {
     _tile_loadd(0, c, c_row);
@@ -203,29 +245,29 @@ inline void tile_product(const TileRows& a, const Pairs& pairs, int64_t pair, in
     _tile_zero(2);
     _tile_zero(3);
   }
-  for (int64_t k = 0; k < depth; k += kTileDepth) {
-    const Short *left = a.memory + k, *right = pairs.at(0, pair + k / 2, column);
-    _tile_loadd(4, left, a_row);
-    _tile_loadd(6, right, 4 * kPanel);
-    _tile_loadd(7, right + 32, 4 * kPanel);
-    _tile_loadd(5, left + below, a_row);
+  for (int64_t k = 0; k < depth; k += kTileDepth, a += rows.step, b += PARTS * kStep) {
+    _tile_loadd(4, a, row);
+    if constexpr (PARTS == 2) {
+      // What rounding left of b.
+      _tile_loadd(6, b + kStep, kPairRow);
+      _tile_loadd(7, b + kStep + 32, kPairRow);
+      _tile_loadd(5, a + half, row);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_loadd(6, b, kPairRow);
+    _tile_loadd(7, b + 32, kPairRow);
+    if constexpr (PARTS == 1) _tile_loadd(5, a + half, row);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
     if constexpr (PARTS == 2) {
-      // What rounding left of b, while a is there; then what it left of a.
-      const Short* rest = pairs.at(1, pair + k / 2, column);
-      _tile_loadd(6, rest, 4 * kPanel);
-      _tile_loadd(7, rest + 32, 4 * kPanel);
-      _tile_dpbf16ps(0, 4, 6);
-      _tile_dpbf16ps(1, 4, 7);
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
-      _tile_loadd(4, left + a.apart, a_row);
-      _tile_loadd(6, right, 4 * kPanel);
-      _tile_loadd(7, right + 32, 4 * kPanel);
-      _tile_loadd(5, left + a.apart + below, a_row);
+      // And of a.
+      _tile_loadd(4, a + kSlabStep, row);
+      _tile_loadd(5, a + kSlabStep + half, row);
       _tile_dpbf16ps(0, 4, 6);
       _tile_dpbf16ps(1, 4, 7);
       _tile_dpbf16ps(2, 5, 6);
@@ -250,41 +292,40 @@ inline void give_sums(const float* sums, int64_t rows, int64_t columns, Short* t
   }
 }
 
-/// Rows of a block of a product, and the depth that is taken at a time: a panel of that depth stays in the first cache for all rows.
+/// Rows of a block of a product: a panel is read from the caches for all of them.
 constexpr int64_t kBlockRows = 128;
-template <int PARTS>
-constexpr int64_t kBlockDepth = 256 / PARTS;
 
-/// Rows begin..end of y = x · B. x [.., depth] and y [.., columns], a row after the other; B in panels.
+/// Rows begin..end of y = x · B. x [.., depth] and y [.., columns], a row after the other; B in panels. The lines that sums
+/// go to are asked for while the units make them: what is stored would wait for memory otherwise.
 template <int PARTS, typename T, typename Out>
 void multiply_panels(const T* x, int64_t begin, int64_t end, int64_t depth, int64_t columns, const Pairs& panels, Out* y) {
-  const int64_t whole = 2 * panels.pairs, apart = kBlockRows * whole;
-  if (whole == 0) return std::fill(y + begin * columns, y + end * columns, Out(0.0f));
-  LineVector<Short> room;
-  alignas(64) float sums[kBlockRows * kPanel];
+  const int64_t whole = 2 * panels.pairs, slab = slab_size<PARTS>(depth);
+  const ShortBuffer room(kBlockRows / kSlab * slab);
+  alignas(64) float sums[kSlab * kPanel];
   for (int64_t m = begin; m < end; m += kBlockRows) {
     const int64_t rows = std::min(kBlockRows, end - m);
-    TileRows a{reinterpret_cast<const Short*>(x + m * depth), depth, 0};
-    // Rows of float32 are taken apart; others are read where they are, but for tiles that reach beyond the rows' end or the last row.
-    if (!std::is_same_v<T, Short> || depth != whole || rows % 32 != 0) {
-      room.resize(PARTS * apart);
-      for (int64_t i = 0; i < padded(rows, 32); ++i) {
-        for (int64_t k = 0; k < whole; k += 16) {
-          __m256i parts[PARTS];
-          read_16<PARTS>(i < rows ? x + (m + i) * depth + k : nullptr, depth - k, parts);
-          for (int part = 0; part < PARTS; ++part) _mm256_storeu_si256(reinterpret_cast<__m256i*>(room.data() + part * apart + i * whole + k), parts[part]);
-        }
-      }
-      a = {room.data(), whole, apart};
-    }
+    // Rows of bfloat16 are read where they are, unless tiles would reach beyond the last or the end of one.
+    const bool as_they_are = std::is_same_v<T, Short> && depth == whole && rows % kSlab == 0;
+    if (!as_they_are) pack_slabs<PARTS>(x + m * depth, rows, depth, room.memory);
+    const auto slab_of = [&](int64_t i) {
+      if (as_they_are) return TileRows{reinterpret_cast<const Short*>(x + (m + i) * depth), depth, kTileDepth};
+      return TileRows{room.memory + i / kSlab * slab, kTileDepth, PARTS * kSlabStep};
+    };
     for (int64_t n = 0; n < columns; n += kPanel) {
-      for (int64_t k = 0; k < whole; k += kBlockDepth<PARTS>)
-        for (int64_t i = 0; i < rows; i += 32)
-          tile_product<PARTS>({a.memory + i * a.stride + k, a.stride, a.apart}, panels, k / 2, n, std::min(kBlockDepth<PARTS>, whole - k), sums + i * kPanel, kPanel, k > 0);
-      for (int64_t i = 0; i < rows; i += 32) give_sums(sums + i * kPanel, std::min<int64_t>(32, rows - i), std::min(kPanel, columns - n), y + (m + i) * columns + n, columns);
+      for (int64_t i = 0; i < rows; i += kSlab) {
+        const int64_t height = std::min(kSlab, rows - i), width = std::min(kPanel, columns - n);
+        Out* to = y + (m + i) * columns + n;
+        for (int64_t j = 0; j < height; ++j)
+          for (int64_t k = 0; k < width; k += 64 / sizeof(Out)) __builtin_prefetch(to + j * columns + k, 1, 3);
+        tile_product<PARTS>(slab_of(i), panels.at(0, 0, n), whole, sums, kPanel, false);
+        give_sums(sums, height, width, to, columns);
+      }
     }
   }
 }
+
+/// Tokens that a weight's gradient takes at a time: those of x stay in the second cache for all of its rows.
+constexpr int64_t kBlockTokens = 512;
 
 /// Rows begin..end of dw = dyᵀ · x over all tokens, in order; `add`: onto what is there. dy [tokens, outputs]; x [tokens, inputs] in panels.
 template <int PARTS, typename T>
@@ -293,24 +334,25 @@ void weight_gradient(const T* dy, int64_t outputs, int64_t tokens, int64_t begin
     if (!add) std::fill(dw + begin * inputs, dw + end * inputs, 0.0f);
     return;
   }
-  LineVector<Short> room(PARTS * kBlockRows * kBlockDepth<PARTS>, Short(0.0f));
-  alignas(64) float sums[32 * kPanel];
-  for (int64_t n = begin; n < end; n += kBlockRows) {
-    const int64_t rows = std::min(kBlockRows, end - n);
-    for (int64_t t = 0; t < tokens; t += kBlockDepth<PARTS>) {
-      const int64_t depth = std::min(kBlockDepth<PARTS>, tokens - t), whole = padded(depth, kTileDepth), apart = kBlockRows * whole;
-      transpose_columns<PARTS>(dy + t * outputs, outputs, depth, n, n + rows, room.data(), whole, apart);
+  const ShortBuffer room(kBlockRows / kSlab * slab_size<PARTS>(kBlockTokens));
+  alignas(64) float sums[kSlab * kPanel];
+  for (int64_t t = 0; t < tokens; t += kBlockTokens) {
+    const int64_t depth = std::min(kBlockTokens, tokens - t), whole = padded(depth, kTileDepth), slab = slab_size<PARTS>(depth);
+    for (int64_t n = begin; n < end; n += kBlockRows) {
+      const int64_t rows = std::min(kBlockRows, end - n);
+      turn_into_slabs<PARTS>(dy + t * outputs + n, outputs, depth, rows, room.memory);
       for (int64_t k = 0; k < inputs; k += kPanel) {
-        for (int64_t i = 0; i < rows; i += 32) {
-          const TileRows some{room.data() + i * whole, whole, apart};
+        for (int64_t i = 0; i < rows; i += kSlab) {
+          const TileRows some{room.memory + i / kSlab * slab, kTileDepth, PARTS * kSlabStep};
+          const Short* panel = x.at(0, t / 2, k);
           float* to = dw + (n + i) * inputs + k;
-          const int64_t height = std::min<int64_t>(32, rows - i), width = std::min(kPanel, inputs - k);
-          if (height == 32 && width == kPanel) {
-            tile_product<PARTS>(some, x, t / 2, k, whole, to, inputs, add || t > 0);
+          const int64_t height = std::min(kSlab, rows - i), width = std::min(kPanel, inputs - k);
+          if (height == kSlab && width == kPanel) {
+            tile_product<PARTS>(some, panel, whole, to, inputs, add || t > 0);
             continue;
           }
           for (int64_t j = 0; j < height; ++j) std::copy(to + j * inputs, to + j * inputs + width, sums + j * kPanel);
-          tile_product<PARTS>(some, x, t / 2, k, whole, sums, kPanel, add || t > 0);
+          tile_product<PARTS>(some, panel, whole, sums, kPanel, add || t > 0);
           give_sums(sums, height, width, to, inputs);
         }
       }
