@@ -162,6 +162,8 @@ function policyOptimisation(model, inputs) {
     questions_per_step: prompts,
     group_size: group,
     sampling: { temperature: 1, max_tokens },
+    // The whole batch at once, as TRL has it.
+    micro_batch_tokens: inputs.questions.reduce((sum, { length }) => sum + group * (length + max_tokens), 0),
     rewards: { rules: { language: 1 } },
     loss: { ratio: 'token', kl: { estimator: 'none' } },
     optimizer: { kind: 'adamw', learning_rate, betas: [0.9, 0.999], weight_decay: 0 },
