@@ -2,7 +2,7 @@
 //
 // libtorch's own allocator asks posix_memalign, and glibc's (before 2.38) looks for a block that is longer by the alignment and cuts off
 // what it does not need: what a freed tensor leaves is too short for the next of its size. Where many come and go, as the activations
-// and gradients of a training step, memory grew by a quarter (docs/LOG.md).
+// and gradients of a training step, memory grew from step to step (docs/LOG.md).
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 
@@ -32,7 +32,7 @@ struct CpuAllocator final : c10::Allocator {
     void* block = bytes > SIZE_MAX - kAlignment ? nullptr : std::malloc(bytes + kAlignment);
     if (block == nullptr) {
       c10::profiledCPUMemoryReporter().OutOfMemory(bytes);
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "there is not enough memory on the CPU: a tensor of ", bytes, " bytes was asked for");
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: the CPU has no ", bytes, " bytes for a tensor");
     }
     void* data = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(block) / kAlignment + 1) * kAlignment);
     block_of(data) = block;

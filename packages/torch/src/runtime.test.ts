@@ -89,6 +89,12 @@ it('keeps freed memory where the C library can', () => {
   expect(keepFreedMemory(false)).toBe(false);
 });
 
+it('a tensor that no memory can hold is refused with its size', () => {
+  expect(() => scope(() => ones([2 ** 50]))).toThrow(
+    'out of memory: the CPU has no 4503599627370496 bytes for a tensor',
+  );
+});
+
 it('a freed tensor leaves room for another of its size', () => {
   keepFreedMemory(true);
   // 1 MiB and 16 bytes: of such blocks posix_memalign of glibc before 2.38 makes gaps that none fits into.

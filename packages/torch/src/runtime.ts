@@ -21,6 +21,17 @@ export function getFloat32MatmulPrecision(): MatmulPrecision {
   return native.float32MatmulPrecision() as MatmulPrecision;
 }
 
+/** Runs `body` under a precision of float32 products; it is what it was after, whatever becomes of it. */
+export function withFloat32MatmulPrecision<T>(precision: MatmulPrecision, body: () => T): T {
+  const before = getFloat32MatmulPrecision();
+  setFloat32MatmulPrecision(precision);
+  try {
+    return body();
+  } finally {
+    setFloat32MatmulPrecision(before);
+  }
+}
+
 /** Threads inside one operator. @throws Error below 1. */
 export function setThreads(count: number): void {
   native.setThreads(count);

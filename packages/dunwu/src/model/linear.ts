@@ -1,11 +1,4 @@
-import {
-  getFloat32MatmulPrecision,
-  noGrad,
-  scope,
-  setFloat32MatmulPrecision,
-  shortLinear,
-  type Tensor,
-} from '@dunwu/torch';
+import { noGrad, scope, shortLinear, type Tensor, withFloat32MatmulPrecision } from '@dunwu/torch';
 import { productPrecision } from './compute-type.js';
 import type { DecoderParts } from './decoder-parts.js';
 import { copied, filled, normal, type Parameter, parameter } from './parameter.js';
@@ -206,15 +199,11 @@ export class Linear {
  * large as they are: freed before the next.
  */
 function addProduct(weight: Tensor, { part, a, b, scale }: LinearAdapter): void {
-  const before = getFloat32MatmulPrecision();
-  setFloat32MatmulPrecision('highest');
-  try {
+  withFloat32MatmulPrecision('highest', () =>
     scope(() => {
       weight.narrow(0, part.from, part.length).add_(b.mm(a).mul(scale));
-    });
-  } finally {
-    setFloat32MatmulPrecision(before);
-  }
+    }),
+  );
 }
 
 /** The tensors of a projection's adapters, named as PEFT names them. @param prefix that of the module they are in */

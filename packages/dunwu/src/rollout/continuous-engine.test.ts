@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
-import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
+import { tinyDense, tinyModel } from '../model/testing/tiny.js';
 import { cutAtStop } from '../text/stop-strings.js';
 import { StreamingDecoder } from '../text/streaming-decoder.js';
 import { ContinuousEngine, type DrawnToken, type GenerationRequest } from './continuous-engine.js';
 import { RolloutEngine } from './engine.js';
+import { request } from './testing/requests.js';
 
 const MODELS: [name: string, make: () => CausalModel][] = [
   ['latent attention', () => tinyModel(3)],
@@ -31,15 +32,6 @@ describe.each(MODELS)('%s', (_name, make) => {
   });
   afterAll(() => model.dispose());
 
-  const prompts = rows(6, 9).map((row, i) => row.slice(0, 3 + i));
-  const request = (i: number, more: Partial<GenerationRequest> = {}): GenerationRequest => ({
-    tokens: prompts[i % 6] as number[],
-    sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 8 + i },
-    seed: 5,
-    key: `r${i}`,
-    stop: [2],
-    ...more,
-  });
   const engine = (maxRows = 4, maxTokens = 1000) => new ContinuousEngine(model, { maxRows, maxTokens });
   /** What the engine for rollouts says to the same request alone. */
   const alone = async (one: GenerationRequest) =>

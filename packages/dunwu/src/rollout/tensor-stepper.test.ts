@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CausalModel } from '../model/causal-model.js';
 import { TensorDecoder } from '../model/tensor-decoder.js';
 import { moved } from '../model/testing/moved.js';
-import { rows, tinyDense, tinyModel } from '../model/testing/tiny.js';
-import { ContinuousEngine, type DrawnToken, type Generated, type GenerationRequest } from './continuous-engine.js';
+import { tinyDense, tinyModel } from '../model/testing/tiny.js';
+import { ContinuousEngine, type DrawnToken, type Generated } from './continuous-engine.js';
 import { RolloutEngine, type Sample } from './engine.js';
 import { TensorStepper } from './tensor-stepper.js';
+import { request } from './testing/requests.js';
 
 const MODELS: [name: string, make: () => CausalModel][] = [
   ['latent attention', () => tinyModel(3)],
@@ -28,15 +29,6 @@ describe.each(MODELS.map(([name, make]) => [name, OTHER, make] as const))('%s, o
     elsewhere.dispose();
   });
 
-  const prompts = rows(6, 9).map((row, i) => row.slice(0, 3 + i));
-  const request = (i: number, more: Partial<GenerationRequest> = {}): GenerationRequest => ({
-    tokens: prompts[i % 6] as number[],
-    sampling: { temperature: 1, top_p: 1, top_k: 0, max_tokens: 8 + i },
-    seed: 5,
-    key: `r${i}`,
-    stop: [2],
-    ...more,
-  });
   const device = (maxRows = 8, maxTokens = 1000) => new ContinuousEngine(elsewhere, { maxRows, maxTokens });
   const processor = (maxRows = 8, maxTokens = 1000) => new ContinuousEngine(model, { maxRows, maxTokens });
 

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import {
   type Device,
   Generator,
-  getFloat32MatmulPrecision,
   getThreads,
   groupedAttention,
   keepFreedMemory,
@@ -16,6 +15,7 @@ import {
   shortLinear,
   synchronize,
   tensor,
+  withFloat32MatmulPrecision,
   zeros,
 } from '@dunwu/torch';
 import { type ProductPrecision, setComputeType, setProductPrecision } from '../model/compute-type.js';
@@ -206,22 +206,12 @@ export function chooseCompute(wish: Partial<ComputeWish> = {}): ComputeChoice {
   return choice;
 }
 
-function withPrecision<T>(precision: MatmulPrecision, body: () => T): T {
-  const before = getFloat32MatmulPrecision();
-  setFloat32MatmulPrecision(precision);
-  try {
-    return body();
-  } finally {
-    setFloat32MatmulPrecision(before);
-  }
-}
-
 /**
  * Relative error ‖AB − ref‖/‖ref‖ (Frobenius norm) of a float32 product [256, 512]·[512, 256] of standard normal
  * numbers, with the product in float64 as reference. Draws from a generator of its own.
  */
 export function matmulError(precision: MatmulPrecision, device = 'cpu'): number {
-  return withPrecision(precision, () =>
+  return withFloat32MatmulPrecision(precision, () =>
     scope(() =>
       noGrad(() => {
         using generator = new Generator(1);
@@ -259,7 +249,7 @@ export interface MatmulSettings {
 export function matmulRate(settings: MatmulSettings = {}): number {
   const { dtype = 'float32', precision = 'highest', device = 'cpu', seconds = 0.25 } = settings;
   const { size = largeProduct(device) } = settings;
-  return withPrecision(precision, () =>
+  return withFloat32MatmulPrecision(precision, () =>
     scope(() =>
       noGrad(() => {
         using generator = new Generator(1);

@@ -1,12 +1,12 @@
 import { type Device, type Sequences, type Tensor, tensor } from '@dunwu/torch';
-import type { TrainingSequence } from './packed.js';
+import { type ResponsePlaces, responsePlaces, type TrainingSequence } from './packed.js';
 
 /**
  * Responses laid end to end in one row without padding, in bundles: a prompt that several respond to stands once before them,
  * without its last token, so that each response's first prediction keeps a place of its own. A response's last token predicts
  * nothing and is left out.
  */
-export interface PackedResponses {
+export interface PackedResponses extends ResponsePlaces {
   /** [time] */
   readonly tokens: Int32Array;
   /** [time]: place within its sequence. */
@@ -19,12 +19,6 @@ export interface PackedResponses {
   readonly bounds: Int32Array;
   /** [bundles]: how many first tokens of it its sequences share. */
   readonly shared: Int32Array;
-  /** Places whose next token is a response token, in the order of the sequences given; `owners`, `targets` alike. */
-  readonly places: Int32Array;
-  /** Which of the given sequences each place belongs to. */
-  readonly owners: Int32Array;
-  /** The response token. */
-  readonly targets: Int32Array;
 }
 
 /** Bundles that share nothing are filled to so many tokens, for attention takes blocks of some size. */
@@ -134,16 +128,6 @@ export function packResponses(sequences: readonly TrainingSequence[]): PackedRes
   }
   if (tokens.length > begun()) close(0);
 
-  const places: number[] = [];
-  const owners: number[] = [];
-  const targets: number[] = [];
-  sequences.forEach((one, owner) => {
-    for (let i = one.promptLength; i < one.tokens.length; i++) {
-      places.push((firsts[owner] as number) + i - 1);
-      owners.push(owner);
-      targets.push(one.tokens[i] as number);
-    }
-  });
   const array = (numbers: readonly number[]): Int32Array => Int32Array.from(numbers);
   return {
     tokens: array(tokens),
@@ -152,9 +136,7 @@ export function packResponses(sequences: readonly TrainingSequence[]): PackedRes
     counts: array(counts),
     bounds: array(bounds),
     shared: array(shared),
-    places: array(places),
-    owners: array(owners),
-    targets: array(targets),
+    ...responsePlaces(sequences, firsts),
   };
 }
 

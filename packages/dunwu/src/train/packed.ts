@@ -80,12 +80,32 @@ export interface TrainingSequence {
   readonly promptLength: number;
 }
 
-export interface PackedSequences extends PackedRows {
-  /** Flat positions in [batch · time] whose next token is a response token, in the order of `owners`. */
+/** Of the N response tokens of packed sequences, in the order of the sequences given. */
+export interface ResponsePlaces {
+  /** Flat positions whose next token is a response token. */
   readonly places: Int32Array;
-  /** Which of the given sequences each place belongs to; places of one sequence stand together, in order. */
+  /** Which of the given sequences each belongs to. */
   readonly owners: Int32Array;
+  /** The response token. */
+  readonly targets: Int32Array;
 }
+
+/** @param firsts of each sequence, the place of its first token (were it whole) */
+export function responsePlaces(sequences: readonly TrainingSequence[], firsts: Int32Array): ResponsePlaces {
+  const places: number[] = [];
+  const owners: number[] = [];
+  const targets: number[] = [];
+  sequences.forEach(({ tokens, promptLength }, owner) => {
+    for (let i = promptLength; i < tokens.length; i++) {
+      places.push((firsts[owner] as number) + i - 1);
+      owners.push(owner);
+      targets.push(tokens[i] as number);
+    }
+  });
+  return { places: Int32Array.from(places), owners: Int32Array.from(owners), targets: Int32Array.from(targets) };
+}
+
+export interface PackedSequences extends PackedRows, ResponsePlaces {}
 
 /**
  * Packs sequences into rows of at most `time` inputs, longest first into the first row with room, so that little is
@@ -125,22 +145,13 @@ export function packSequences(sequences: readonly TrainingSequence[], time: numb
       at += lengthOf(sequences, index);
     });
   });
-  const places: number[] = [];
-  const owners: number[] = [];
-  sequences.forEach(({ tokens: all, promptLength }, index) => {
-    for (let i = promptLength; i < all.length; i++) {
-      places.push((starts[index] as number) + i - 1);
-      owners.push(index);
-    }
-  });
   return {
     batch: rows.length,
     time: trimmed,
     tokens,
     segments,
     positions,
-    places: Int32Array.from(places),
-    owners: Int32Array.from(owners),
+    ...responsePlaces(sequences, starts),
   };
 }
 

@@ -17,7 +17,7 @@ import { type PolicyLossConfig, policyLoss } from '../objective/policy-loss.js';
 import { ExpertLoad, loadMetrics } from './balance.js';
 import { requireFinite } from './gradient.js';
 import type { Optimizer } from './optimizer.js';
-import { packedTensors, packSequences, type TrainingSequence } from './packed.js';
+import { packedTensors, packSequences, type ResponsePlaces, type TrainingSequence } from './packed.js';
 import { packResponses, responseTensors, splitResponses } from './packed-responses.js';
 import type { Rollout } from './rollouts.js';
 
@@ -262,9 +262,7 @@ export function packOutputs(model: CausalModel, micro: readonly TrainingSequence
   return {
     on: responseTensors(packed, device),
     counted: indices(packed.counts, device),
-    places: indices(packed.places, device),
-    sequence: indices(packed.owners, device),
-    targets: indices(packed.targets, device),
+    ...placed(packed, device),
   };
 }
 
@@ -273,10 +271,14 @@ export function packInRows({ config, device }: CausalModel, micro: readonly Trai
   const row = Math.min(MIN_ROW, config.max_position_embeddings);
   const rows = packSequences(micro, Math.max(...micro.map(({ tokens }) => tokens.length), row) - 1);
   const on = packedTensors(rows, device);
-  const places = indices(rows.places, device);
-  const targets = on.targets.indexSelect(0, places);
-  return { on, counted: on.predicts, places, sequence: indices(rows.owners, device), targets };
+  return { on, counted: on.predicts, ...placed(rows, device) };
 }
+
+const placed = ({ places, owners, targets }: ResponsePlaces, device: Device) => ({
+  places: indices(places, device),
+  sequence: indices(owners, device),
+  targets: indices(targets, device),
+});
 
 const indices = (numbers: Int32Array, device: Device): Tensor => tensor(numbers, { device }).to('int64');
 

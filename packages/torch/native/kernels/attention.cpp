@@ -188,17 +188,14 @@ struct CheckedRows {
   }
 };
 
-/// Other devices compute by sequence: what the bounds are is not read there, nor whether `starts` say the same.
-Sequences checked_sequences(const char* name, const std::optional<at::Tensor>& bounds, int64_t longest, const at::Tensor& operand) {
+/// Other devices compute by sequence: what the bounds are is not read there, nor whether `starts` say the same. What bundles share is the CPU's alone.
+Sequences checked_sequences(const char* name, const std::optional<at::Tensor>& bounds, int64_t longest, const std::optional<at::Tensor>& shared, const at::Tensor& operand) {
+  TORCH_CHECK(operand.is_cpu() || !shared.has_value() || !shared->defined(), name, ": sequences that share a beginning are the CPU's alone; give each sequence whole");
   if (!bounds.has_value() || !bounds->defined()) return {};
   TORCH_CHECK(bounds->scalar_type() == at::kInt && bounds->dim() == 1 && bounds->size(0) >= 2 && longest > 0, name,
               ": bounds must be int32 [sequences + 1] and longest at least 1, got ", bounds->scalar_type(), " ", bounds->sizes(), " and ", longest);
   check_same_device(name, operand, {*bounds});
   return {*bounds, longest};
-}
-
-void refuse_shared(const char* name, const std::optional<at::Tensor>& shared) {
-  TORCH_CHECK(!shared.has_value() || !shared->defined(), name, ": sequences that share a beginning are the CPU's alone; give each sequence whole");
 }
 
 AttentionShape latent_shape(const at::Tensor& query, const at::Tensor& kv, const at::Tensor& key, int64_t time, double scale) {
@@ -216,11 +213,8 @@ at::Tensor latent_attention(const at::Tensor& query, const at::Tensor& kv, const
                             const std::optional<at::Tensor>& bounds, int64_t longest, const std::optional<at::Tensor>& shared) {
   AttentionShape shape = latent_shape(query, kv, key, time, scale);
   const at::Tensor first = checked_starts("latent_attention", starts, query);
-  const Sequences sequences = checked_sequences("latent_attention", bounds, longest, query);
-  if (!query.is_cpu()) {
-    refuse_shared("latent_attention", shared);
-    return latent_composed(query, kv, key, first, sequences, shape);
-  }
+  const Sequences sequences = checked_sequences("latent_attention", bounds, longest, shared, query);
+  if (!query.is_cpu()) return latent_composed(query, kv, key, first, sequences, shape);
   const CheckedRows rows("latent_attention", shape, first, sequences, shared);
   return LatentAttention::apply(query.contiguous(), kv.contiguous(), key.contiguous(), rows.starts, rows.bounds, rows.common, integers(shape), scale);
 }
@@ -241,11 +235,8 @@ at::Tensor grouped_attention(const at::Tensor& qkv, int64_t heads, int64_t group
                              const std::optional<at::Tensor>& bounds, int64_t longest, const std::optional<at::Tensor>& shared) {
   AttentionShape shape = grouped_shape(qkv, heads, groups, time, scale);
   const at::Tensor first = checked_starts("grouped_attention", starts, qkv);
-  const Sequences sequences = checked_sequences("grouped_attention", bounds, longest, qkv);
-  if (!qkv.is_cpu()) {
-    refuse_shared("grouped_attention", shared);
-    return grouped_composed(qkv, first, sequences, shape);
-  }
+  const Sequences sequences = checked_sequences("grouped_attention", bounds, longest, shared, qkv);
+  if (!qkv.is_cpu()) return grouped_composed(qkv, first, sequences, shape);
   const CheckedRows rows("grouped_attention", shape, first, sequences, shared);
   return GroupedAttention::apply(qkv.contiguous(), rows.starts, rows.bounds, rows.common, integers(shape), scale);
 }
