@@ -17,13 +17,10 @@
 #include <unordered_map>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "columns.h"
 #include "line_vector.h"
 #include "math.h"
+#include "own_memory.h"
 #include "packed_columns.h"
 #include "paged_attention.h"
 #include "paged_tiles.h"
@@ -865,23 +862,6 @@ int64_t decoder_create(at::TensorList tensors, c10::List<std::string> names, c10
   return last;
 }
 
-/// A tensor in memory of its own, not filled, where it is large: the system gives memory to what is written, and takes it back as soon as the
-/// tensor goes. The heap would do neither, and may not find it again in one piece. Huge pages where the system has them: what is read once a
-/// step is found without a walk through tables for every four kilobytes.
-at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) {
-#if defined(__linux__)
-  constexpr size_t kLarge = 1 << 20;
-  const size_t bytes = c10::multiply_integers(sizes) * c10::elementSize(type);
-  if (bytes >= kLarge) {
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    TORCH_CHECK_WITH(OutOfMemoryError, memory != MAP_FAILED, "own_memory: out of memory: ", bytes, " bytes cannot be reserved");
-    madvise(memory, bytes, MADV_HUGEPAGE);
-    return at::from_blob(memory, sizes, [bytes](void* own) { munmap(own, bytes); }, type);
-  }
-#endif
-  return at::empty(sizes, type);
-}
-
 /// float32 (or bfloat16) weights [.., rows, columns] rounded to bfloat16 and in the order of the matrix units; empty where there are none, or
 /// the matrix has no whole tiles.
 at::Tensor decoder_tiles(const at::Tensor& weight) {
@@ -931,7 +911,6 @@ at::Tensor decoder_step(int64_t number, const at::Tensor& tokens, const at::Tens
 
 TORCH_LIBRARY_FRAGMENT(dunwu, m) {
   m.def("decoder_create(Tensor[] tensors, str[] names, str[] settings, float[] values, ScalarType dtype) -> int", decoder_create);
-  m.def("own_memory(int[] sizes, ScalarType dtype) -> Tensor", own_memory);
   m.def("decoder_tiles(Tensor weight) -> Tensor", decoder_tiles);
   m.def("decoder_free(int decoder) -> ()", decoder_free);
   m.def("decoder_step(int decoder, Tensor tokens, Tensor lengths, Tensor sequences, Tensor pages, Tensor wanted, Tensor cosine, Tensor sine, Tensor(a!)[] cache) -> Tensor", decoder_step);

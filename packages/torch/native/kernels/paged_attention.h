@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -13,6 +14,12 @@
 
 #include "columns.h"
 #include "math.h"
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512BF16__) && !defined(__clang__)
+#define DUNWU_SHORT_PAIRS 1
+#else
+#define DUNWU_SHORT_PAIRS 0
+#endif
 
 namespace dunwu {
 
@@ -125,6 +132,48 @@ inline void scores_of_16(const C* key, const C* ahead, int64_t entry, const floa
 }
 #endif
 
+#if DUNWU_SHORT_PAIRS
+/// Numbers of bfloat16 in a vector, which are multiplied pair by pair; sums are float32.
+constexpr int64_t kShortLanes = 32;
+
+/// 32 numbers, or the last 16 and zeros.
+inline __m512bh load_short(const c10::BFloat16* from, int64_t left) {
+  if (left >= kShortLanes) return reinterpret_cast<__m512bh>(_mm512_loadu_si512(from));
+  return reinterpret_cast<__m512bh>(_mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+}
+
+/// The same of float32 numbers, rounded.
+inline __m512bh load_rounded(const float* from, int64_t left) {
+  return _mm512_cvtne2ps_pbh(left >= kShortLanes ? _mm512_loadu_ps(from + kLanes) : _mm512_setzero_ps(), _mm512_loadu_ps(from));
+}
+
+/// As above, of bfloat16 keys and queries that are rounded to it.
+template <int HEADS>
+inline void scores_of_16(const c10::BFloat16* key, const c10::BFloat16* ahead, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+  constexpr int kTokens = 16 / HEADS;
+  __m512 sums[16] = {};
+  for (int64_t i = 0; i < width; i += kShortLanes) {
+    __m512bh query[HEADS];
+#pragma GCC unroll 4
+    for (int h = 0; h < HEADS; ++h) query[h] = load_rounded(queries + h * query_stride + i, width - i);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512bh part = load_short(key + t * entry + i, width - i);
+      __builtin_prefetch(ahead + t * entry + i, 0, 3);
+#pragma GCC unroll 4
+      for (int h = 0; h < HEADS; ++h) sums[kTokens * h + t] = _mm512_dpbf16_ps(sums[kTokens * h + t], part, query[h]);
+    }
+  }
+  Lanes left[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) left[i] = (Lanes)sums[i];
+  const Lanes all_sums = sums_of_16(left);
+  float parts[16];
+  std::memcpy(parts, &all_sums, sizeof parts);
+  for (int h = 0; h < HEADS; ++h) std::memcpy(scores + h * score_stride, parts + kTokens * h, kTokens * 4);
+}
+#endif
+
 /// scores[h][t] = query h · key of token t, HEADS heads at a time. Widths in whole column blocks.
 template <int HEADS, typename C>
 inline void scores_of(const Reading<C>& read, const float* queries, float* scores, int64_t score_stride) {
@@ -138,7 +187,7 @@ inline void scores_of(const Reading<C>& read, const float* queries, float* score
 #if defined(__AVX512F__) && !defined(__clang__)
     // Beyond the sequence's end lie entries of the same page that nobody reads the scores of.
     if constexpr (16 % HEADS == 0)
-      for (; t < count; t += 16 / HEADS) scores_of_16<HEADS, C>(page + t * pages.entry, ahead + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
+      for (; t < count; t += 16 / HEADS) scores_of_16<HEADS>(page + t * pages.entry, ahead + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
 #endif
     for (; t < count; ++t) {
       Lanes sums[HEADS] = {};
@@ -181,21 +230,87 @@ inline void mix_part(const Reading<C>& read, const float* weights, int64_t weigh
     for (int v = 0; v < VECTORS; ++v) store(outputs + h * read.value_width + first + v * kLanes, sums[h][v]);
 }
 
+#if DUNWU_SHORT_PAIRS
+/// As above, of bfloat16 values, two tokens at a time; the weights are bfloat16 too.
+template <int HEADS, int VECTORS>
+inline void mix_part(const Reading<c10::BFloat16>& read, const c10::BFloat16* weights, int64_t weight_stride, int64_t first, float* outputs) {
+  const Pages<c10::BFloat16>& pages = read.pages;
+  alignas(64) uint16_t low[32], high[32];
+  for (int i = 0; i < 32; ++i) {
+    low[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
+    high[i] = static_cast<uint16_t>(low[i] + 16);
+  }
+  const __m512i first_half = _mm512_load_si512(low), second_half = _mm512_load_si512(high);
+  __m512 sums[HEADS][VECTORS] = {};
+  for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
+    const c10::BFloat16 *page = pages.page(begin / kPageTokens) + read.value_offset + first, *ahead = first > 0 ? nullptr : read.after_values(begin / kPageTokens);
+    const int64_t count = std::min(kPageTokens, pages.tokens - begin);
+    for (int64_t t = 0; t < count; t += 2) {
+      for (int64_t i = 0; ahead != nullptr && i < read.value_width; i += kShortLanes) {
+        __builtin_prefetch(ahead + t * pages.entry + i, 0, 3);
+        __builtin_prefetch(ahead + (t + 1) * pages.entry + i, 0, 3);
+      }
+      // Nothing is read of a token that is not there: what lies there may be no number.
+      const c10::BFloat16 *even = page + t * pages.entry, *odd = t + 1 < count ? even + pages.entry : nullptr;
+      __m512bh pairs[VECTORS];
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; v += 2) {
+        const int64_t left = (VECTORS - v) * kLanes;
+        const auto a = reinterpret_cast<__m512i>(load_short(even + v * kLanes, left));
+        const __m512i b = odd == nullptr ? _mm512_setzero_si512() : reinterpret_cast<__m512i>(load_short(odd + v * kLanes, left));
+        pairs[v] = reinterpret_cast<__m512bh>(_mm512_permutex2var_epi16(a, first_half, b));
+        if (v + 1 < VECTORS) pairs[v + 1] = reinterpret_cast<__m512bh>(_mm512_permutex2var_epi16(a, second_half, b));
+      }
+#pragma GCC unroll 4
+      for (int h = 0; h < HEADS; ++h) {
+        int32_t both;
+        std::memcpy(&both, weights + h * weight_stride + begin + t, sizeof both);
+        const auto weight = reinterpret_cast<__m512bh>(_mm512_set1_epi32(both));
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; ++v) sums[h][v] = _mm512_dpbf16_ps(sums[h][v], pairs[v], weight);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < HEADS; ++h)
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(outputs + h * read.value_width + first + v * kLanes, sums[h][v]);
+}
+#endif
+
+/// What values of type C are weighted with: float32, or bfloat16, which is put where the float32 numbers lie.
+template <typename C>
+using Weight = std::conditional_t<DUNWU_SHORT_PAIRS != 0, C, float>;
+
+/// The softmax of a row of scores, as weights; zeros after the last up to a whole vector.
+template <typename C>
+inline void weigh(float* row, int64_t tokens) {
+  const float inverse = 1.0f / exponentiate(row, tokens, maximum(row, tokens));
+#if DUNWU_SHORT_PAIRS
+  if constexpr (std::is_same_v<C, c10::BFloat16>) {
+    auto* to = reinterpret_cast<__m256i*>(row);
+    for (int64_t t = 0; t < tokens; t += kLanes, ++to) {
+      const auto some = static_cast<__mmask16>(tokens - t >= kLanes ? 0xffff : (1u << (tokens - t)) - 1);
+      _mm256_storeu_si256(to, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_maskz_loadu_ps(some, row + t), _mm512_set1_ps(inverse)))));
+    }
+    return;
+  }
+#endif
+  for (int64_t t = 0; t < tokens; ++t) row[t] *= inverse;
+}
+
 template <int HEADS, typename C>
 inline void attend_heads(const Reading<C>& read, const float* queries, float* scores, float* outputs) {
   const Pages<C>& pages = read.pages;
   const int64_t stride = padded(pages.tokens);
   scores_of<HEADS, C>(read, queries, scores, stride);
-  for (int h = 0; h < HEADS; ++h) {
-    float* row = scores + h * stride;
-    const float total = exponentiate(row, pages.tokens, maximum(row, pages.tokens));
-    const float inverse = 1.0f / total;
-    for (int64_t t = 0; t < pages.tokens; ++t) row[t] *= inverse;
-  }
+  for (int h = 0; h < HEADS; ++h) weigh<C>(scores + h * stride, pages.tokens);
+  const auto* weights = reinterpret_cast<const Weight<C>*>(scores);
+  const int64_t weight_stride = stride * static_cast<int64_t>(sizeof(float) / sizeof(Weight<C>));
   int64_t i = 0;
   constexpr int kVectors = kAccumulators >= 24 ? 4 : 2;
-  for (; i + kVectors * kLanes <= read.value_width; i += kVectors * kLanes) mix_part<HEADS, kVectors, C>(read, scores, stride, i, outputs);
-  for (; i < read.value_width; i += kLanes) mix_part<HEADS, 1, C>(read, scores, stride, i, outputs);
+  for (; i + kVectors * kLanes <= read.value_width; i += kVectors * kLanes) mix_part<HEADS, kVectors>(read, weights, weight_stride, i, outputs);
+  for (; i < read.value_width; i += kLanes) mix_part<HEADS, 1>(read, weights, weight_stride, i, outputs);
 }
 
 /// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros; outputs [heads, value_width].
