@@ -344,10 +344,11 @@ class TypedDecoder : public Decoder {
   }
 
   void embed(const Team& team, const StepInputs& in, int64_t width, const Room& room) const {
-    const auto [begin, end] = team.share(width);
-    for (int64_t m = begin; m < end; ++m) {
-      for (int64_t k = 0; k < hidden_; ++k) room.x[k * width + m] = m >= in.columns ? 0.0f : wide(embedding(in.tokens[m], k));
-    }
+    // Feature by feature, so that a line of x is written at once.
+    const auto [begin, end] = team.share(hidden_);
+    for (int64_t m = 0; m < width; m += kColumnBlock)
+      for (int64_t k = begin; k < end; ++k)
+        for (int64_t i = m; i < m + kColumnBlock; ++i) room.x[k * width + i] = i >= in.columns ? 0.0f : wide(embedding(in.tokens[i], k));
     team.meet();
   }
 
@@ -429,11 +430,19 @@ class TypedDecoder : public Decoder {
   /// Rotates the numbers of a column for its position, into the half layout.
   void turn(const float* x, int64_t position, const StepInputs& in, float* to) const {
     const float *cosine = in.cosine + position * rotary_half, *sine = in.sine + position * rotary_half;
-    const int64_t step = interleaved_ ? 2 : 1, other = interleaved_ ? 1 : rotary_half;
-    for (int64_t i = 0; i < rotary_half; ++i) {
-      const float a = x[i * step], b = x[i * step + other];
+    // A loop for each layout: the compiler makes vectors of steps that it knows.
+    if (interleaved_)
+      turn_pairs<2>(x, x + 1, cosine, sine, rotary_half, to);
+    else
+      turn_pairs<1>(x, x + rotary_half, cosine, sine, rotary_half, to);
+  }
+
+  template <int STEP>
+  static void turn_pairs(const float* x, const float* y, const float* cosine, const float* sine, int64_t count, float* __restrict__ to) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float a = x[i * STEP], b = y[i * STEP];
       to[i] = a * cosine[i] - b * sine[i];
-      to[i + rotary_half] = b * cosine[i] + a * sine[i];
+      to[i + count] = b * cosine[i] + a * sine[i];
     }
   }
 
