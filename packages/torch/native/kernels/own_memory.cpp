@@ -44,8 +44,8 @@ class Mapping {
   ~Mapping() {
     if (memory_ != nullptr) munmap(memory_, bytes_);
   }
-  /// Whether a tensor of so many bytes may have it: it is not much larger.
-  bool fits(size_t bytes) const { return memory_ != nullptr && bytes <= bytes_ && bytes_ <= 2 * bytes; }
+  /// Whether a tensor of so many bytes may have it: it is hardly larger.
+  bool fits(size_t bytes) const { return memory_ != nullptr && bytes <= bytes_ && bytes_ - bytes <= bytes / 16; }
   size_t bytes() const { return bytes_; }
   /// The memory, which whoever takes it gives back.
   void* take() { return std::exchange(memory_, nullptr); }
