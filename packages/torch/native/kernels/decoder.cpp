@@ -211,24 +211,33 @@ class TypedDecoder : public Decoder {
       }
       team.meet();
       enter(team, room.first, final_norm_, last, room);
-      apply(team, {head_, nullptr}, room.normed, last, room.wide, room.packed);
-      team.meet();
-      // Rows of logits, as samplers want them.
-      const auto [begin, end] = team.share(in.wanted_count);
-      for (int64_t v = 0; v < vocabulary; v += kColumnBlock)
-        for (int64_t i = begin; i < end; ++i)
-          for (int64_t j = v; j < std::min(vocabulary, v + kColumnBlock); ++j) logits[i * vocabulary + j] = room.wide[j * last + i];
+      // Rows of logits, as samplers want them: some at a time, while they are near.
+      const int64_t piece = on_units_ ? kTileRows : kAccumulators, most = kGateRows / piece * piece;
+      const auto [begin, end] = team.share(vocabulary, piece);
+      for (int64_t v = begin; v < end; v += most) {
+        const int64_t rows = std::min(most, end - v);
+        float* near = room.own[team.member];
+        apply_rows({head_, nullptr}, v, v + rows, room.normed, last, near - v * last, room.packed);
+        for (int64_t m = 0; m < in.wanted_count; m += kColumnBlock) {
+          const int64_t count = std::min(kColumnBlock, in.wanted_count - m);
+          if (count == kColumnBlock)
+            columns_from(near + m, last, rows, logits + m * vocabulary + v, vocabulary);
+          else
+            for (int64_t i = 0; i < count; ++i)
+              for (int64_t j = 0; j < rows; ++j) logits[(m + i) * vocabulary + v + j] = near[j * last + m + i];
+        }
+      }
       if (on_units_) close_tiles();
     });
   }
 
  private:
-  /// Gates that are computed at a time, and as many ups, at most.
+  /// Gates that are computed at a time, and as many ups, at most; and logits.
   static constexpr int64_t kGateRows = 72;
 
   /// Where the step's intermediate results lie, feature by feature.
   struct Room {
-    float *x, *normed, *first, *second, *third, *wide;
+    float *x, *normed, *first, *second, *third, *outputs;
     /// Operands of the next products, for matrix units.
     c10::BFloat16 *packed, *other_packed;
     int32_t* chosen;
@@ -316,8 +325,8 @@ class TypedDecoder : public Decoder {
     room.first = next(first);
     room.second = next(second);
     room.third = next(third);
-    // The logits, and before them each pair's output of its expert.
-    room.wide = wide_.take(std::max(vocabulary * padded(in.wanted_count), experts_ > 0 ? hidden_ * pair_width(in.columns) : 0));
+    // Each pair's output of its expert.
+    room.outputs = outputs_.take(experts_ > 0 ? hidden_ * pair_width(in.columns) : 0);
     const int64_t packed = on_units_ ? packed_size(std::max({hidden_, first, second, third}), width) : 0;
     room.packed = packed_.take(2 * packed);
     room.other_packed = room.packed + packed;
@@ -723,7 +732,7 @@ class TypedDecoder : public Decoder {
         members[next[e]++] = static_cast<int32_t>(p / top_k_);
       }
     }
-    float* outputs = room.wide;
+    float* outputs = room.outputs;
     {
       float* own = room.own[team.member];
       const int64_t most = padded(tokens);
@@ -827,7 +836,7 @@ class TypedDecoder : public Decoder {
   Weights<W> head_;
   const float* final_norm_ = nullptr;
   std::vector<Layer<W>> layer_;
-  Scratch<float> scratch_, wide_;
+  Scratch<float> scratch_, outputs_;
   std::vector<Scratch<float>> own_;
   Scratch<c10::BFloat16> packed_;
   bool on_units_ = false;
