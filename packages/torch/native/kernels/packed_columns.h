@@ -104,8 +104,16 @@ struct TileWalk {
   int64_t block, piece, row;
 };
 
-/// 64 rows by 16 columns.
+/// Asks for the tile that lies `bytes` behind this one.
+inline void fetch_tile(const c10::BFloat16* from, int64_t bytes) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileRows; ++i) __builtin_prefetch(reinterpret_cast<const char*>(from) + bytes + 64 * i, 0, 3);
+}
+
+/// 64 rows by 16 columns. Of matrices that lie tile after tile (TILED) the next ones are asked for, each before a tile is loaded.
+template <bool TILED>
 inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, int64_t width, float* y, bool add) {
+  constexpr int64_t kAhead = 1024;
   const int64_t y_row = width * 4, y_block = kTileRows * width;
   written();
   if (add) {
@@ -122,11 +130,15 @@ inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, 
   const c10::BFloat16* from = w.at;
   for (int64_t k = 0; k < depth; k += kTileDepth, from += w.piece) {
     _tile_loadd(6, x + k * width, y_row);
+    if constexpr (TILED) fetch_tile(from, kAhead);
     _tile_loadd(4, from, w.row);
+    if constexpr (TILED) fetch_tile(from + w.block, kAhead);
     _tile_loadd(5, from + w.block, w.row);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 5, 6);
+    if constexpr (TILED) fetch_tile(from + 2 * w.block, kAhead);
     _tile_loadd(7, from + 2 * w.block, w.row);
+    if constexpr (TILED) fetch_tile(from + 3 * w.block, kAhead);
     _tile_loadd(4, from + 3 * w.block, w.row);
     _tile_dpbf16ps(2, 7, 6);
     _tile_dpbf16ps(3, 4, 6);
@@ -197,7 +209,12 @@ inline void multiply_tiles(const ShortMatrix& w, int64_t begin, int64_t end, con
     walk.at += rows / kTileRows * walk.block;
   };
   if (width < 2 * kColumnBlock) {
-    for (; n + 64 <= end; step(64)) tiles_4_1(walk, w.columns, packed, width, y + n * width, add);
+    for (; n + 64 <= end; step(64)) {
+      if (tiled)
+        tiles_4_1<true>(walk, w.columns, packed, width, y + n * width, add);
+      else
+        tiles_4_1<false>(walk, w.columns, packed, width, y + n * width, add);
+    }
   } else {
     for (; n + 32 <= end; step(32)) {
       int64_t m = 0;
