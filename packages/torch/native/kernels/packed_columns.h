@@ -104,16 +104,17 @@ struct TileWalk {
   int64_t block, piece, row;
 };
 
-/// Asks for the tile that lies `bytes` behind this one.
-inline void fetch_tile(const c10::BFloat16* from, int64_t bytes) {
+/// Asks for a tile.
+inline void fetch_tile(const c10::BFloat16* at) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; ++i) __builtin_prefetch(reinterpret_cast<const char*>(from) + bytes + 64 * i, 0, 3);
+  for (int64_t i = 0; i < kTileRows; ++i) __builtin_prefetch(at + i * kTileDepth, 0, 3);
 }
 
-/// 64 rows by 16 columns. Of matrices that lie tile after tile (TILED) the next ones are asked for, each before a tile is loaded.
+/// 64 rows by 16 columns. Of matrices that lie tile after tile (TILED) others are asked for, each before one is loaded: those of the same rows
+/// further on, and at the rows' end those of the next 64.
 template <bool TILED>
 inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, int64_t width, float* y, bool add) {
-  constexpr int64_t kAhead = 1024;
+  constexpr int64_t kAhead = 3;
   const int64_t y_row = width * 4, y_block = kTileRows * width;
   written();
   if (add) {
@@ -129,16 +130,18 @@ inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, 
   }
   const c10::BFloat16* from = w.at;
   for (int64_t k = 0; k < depth; k += kTileDepth, from += w.piece) {
+    // Where rows end, the next sixteen begin: of these sixty-four, which are read already.
+    const c10::BFloat16* ahead = from + kAhead * w.piece + (k + kAhead * kTileDepth < depth ? 0 : 3 * w.block);
     _tile_loadd(6, x + k * width, y_row);
-    if constexpr (TILED) fetch_tile(from, kAhead);
+    if constexpr (TILED) fetch_tile(ahead);
     _tile_loadd(4, from, w.row);
-    if constexpr (TILED) fetch_tile(from + w.block, kAhead);
+    if constexpr (TILED) fetch_tile(ahead + w.block);
     _tile_loadd(5, from + w.block, w.row);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 5, 6);
-    if constexpr (TILED) fetch_tile(from + 2 * w.block, kAhead);
+    if constexpr (TILED) fetch_tile(ahead + 2 * w.block);
     _tile_loadd(7, from + 2 * w.block, w.row);
-    if constexpr (TILED) fetch_tile(from + 3 * w.block, kAhead);
+    if constexpr (TILED) fetch_tile(ahead + 3 * w.block);
     _tile_loadd(4, from + 3 * w.block, w.row);
     _tile_dpbf16ps(2, 7, 6);
     _tile_dpbf16ps(3, 4, 6);
