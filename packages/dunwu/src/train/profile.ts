@@ -14,7 +14,7 @@ import type { CausalModel } from '../model/causal-model.js';
 import { Decoder } from '../model/decoder.js';
 import { PagedCache, pagesFor } from '../model/paged-cache.js';
 import { TensorDecoder } from '../model/tensor-decoder.js';
-import { FUSED_COLUMNS } from '../rollout/fused-stepper.js';
+import { fusedColumns } from '../rollout/fused-stepper.js';
 import { drawTokens } from '../rollout/sampling.js';
 import { drawSettings, drawTensors } from '../rollout/tensor-sampling.js';
 import { TENSOR_COLUMNS } from '../rollout/tensor-stepper.js';
@@ -120,10 +120,10 @@ export function profileGeneration(
   model.reserve(prompt + made);
   const { forward } = countFlops(model.config);
   const head = 2 * model.config.vocab_size * model.config.hidden_size;
-  // As the engine's steps of each kind do.
-  const readAtOnce = fused ? FUSED_COLUMNS : TENSOR_COLUMNS;
   const generate = () => {
     const decoder = fused ? new Decoder(model) : new TensorDecoder(model);
+    // As the engine's steps of each kind do.
+    const readAtOnce = fused ? fusedColumns(decoder.dtype) : TENSOR_COLUMNS;
     const cache = new PagedCache(model.config, rows * pagesEach, decoder.dtype, device);
     // What the plain decoder is given on a device.
     if (!fused) for (const layer of cache.layers) layer.fill_(0);

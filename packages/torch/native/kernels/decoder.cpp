@@ -308,7 +308,7 @@ class TypedDecoder : public Decoder {
     int64_t first = hidden_, second = hidden_, third = hidden_;
     for (const Layer<W>& layer : layer_) {
       const int64_t inner = layer.gate_up.weight.rows;
-      first = std::max({first, inner, layer.query_a.weight.rows, layer.qkv.weight.rows, heads_ * rank_});
+      first = std::max({first, layer.query_a.weight.rows, layer.qkv.weight.rows, heads_ * rank_});
       second = std::max({second, layer.query_b.weight.rows, inner / 2, heads_ * value_width_, heads_ * head_width_});
       third = std::max({third, layer.kv_a.weight.rows, heads_ * rank_, experts_});
     }
