@@ -496,7 +496,7 @@ class TypedDecoder : public Decoder {
   }
 
   /// `attend`, on matrix units as far as there are heads enough.
-  void attend_heads(const Reading<W>& read, const float* queries, int64_t heads, float* scores, float* outputs, float* room) const {
+  void attend_heads(const Reading<W>& read, float* queries, int64_t heads, float* scores, float* outputs, float* room) const {
     int64_t h = 0;
     if constexpr (std::is_same_v<W, c10::BFloat16>) {
       for (; on_units_ && heads - h >= kLeastTileHeads; h += std::min(heads - h, kMostTileHeads))

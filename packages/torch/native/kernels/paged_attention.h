@@ -26,6 +26,10 @@ namespace dunwu {
 /// Tokens of a page.
 constexpr int64_t kPageTokens = 16;
 
+/// What keys and values of type C are multiplied with: float32, or bfloat16 pair by pair, where the processor does that.
+template <typename C>
+using Factor = std::conditional_t<DUNWU_SHORT_PAIRS != 0, C, float>;
+
 /// The entries of one sequence: page i begins at table[i] · stride, and there the tokens stand `entry` numbers apart.
 template <typename C>
 struct Pages {
@@ -142,20 +146,15 @@ inline __m512bh load_short(const c10::BFloat16* from, int64_t left) {
   return reinterpret_cast<__m512bh>(_mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
 }
 
-/// The same of float32 numbers, rounded.
-inline __m512bh load_rounded(const float* from, int64_t left) {
-  return _mm512_cvtne2ps_pbh(left >= kShortLanes ? _mm512_loadu_ps(from + kLanes) : _mm512_setzero_ps(), _mm512_loadu_ps(from));
-}
-
-/// As above, of bfloat16 keys and queries that are rounded to it.
+/// As above, of bfloat16 keys and queries.
 template <int HEADS>
-inline void scores_of_16(const c10::BFloat16* key, const c10::BFloat16* ahead, int64_t entry, const float* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
+inline void scores_of_16(const c10::BFloat16* key, const c10::BFloat16* ahead, int64_t entry, const c10::BFloat16* queries, int64_t query_stride, int64_t width, float* scores, int64_t score_stride) {
   constexpr int kTokens = 16 / HEADS;
   __m512 sums[16] = {};
   for (int64_t i = 0; i < width; i += kShortLanes) {
     __m512bh query[HEADS];
 #pragma GCC unroll 4
-    for (int h = 0; h < HEADS; ++h) query[h] = load_rounded(queries + h * query_stride + i, width - i);
+    for (int h = 0; h < HEADS; ++h) query[h] = load_short(queries + h * query_stride + i, width - i);
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
       const __m512bh part = load_short(key + t * entry + i, width - i);
@@ -176,9 +175,9 @@ inline void scores_of_16(const c10::BFloat16* key, const c10::BFloat16* ahead, i
 
 /// scores[h][t] = query h · key of token t, HEADS heads at a time. Widths in whole column blocks.
 template <int HEADS, typename C>
-inline void scores_of(const Reading<C>& read, const float* queries, float* scores, int64_t score_stride) {
+inline void scores_of(const Reading<C>& read, const Factor<C>* queries, int64_t query_stride, float* scores, int64_t score_stride) {
   const Pages<C>& pages = read.pages;
-  const int64_t width = read.key_width, query_stride = width;
+  const int64_t width = read.key_width;
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
     const C *page = pages.page(begin / kPageTokens) + read.key_offset, *found = read.after_keys(begin / kPageTokens);
     const C* ahead = found == nullptr ? page : found;
@@ -189,16 +188,18 @@ inline void scores_of(const Reading<C>& read, const float* queries, float* score
     if constexpr (16 % HEADS == 0)
       for (; t < count; t += 16 / HEADS) scores_of_16<HEADS>(page + t * pages.entry, ahead + t * pages.entry, pages.entry, queries, query_stride, width, scores + begin + t, score_stride);
 #endif
-    for (; t < count; ++t) {
-      Lanes sums[HEADS] = {};
-      const C* key = page + t * pages.entry;
-      for (int64_t i = 0; i < width; i += kLanes) {
-        const Lanes part = load_wide(key + i);
-        fetch_line(ahead + t * pages.entry, i);
+    if constexpr (std::is_same_v<Factor<C>, float>) {
+      for (; t < count; ++t) {
+        Lanes sums[HEADS] = {};
+        const C* key = page + t * pages.entry;
+        for (int64_t i = 0; i < width; i += kLanes) {
+          const Lanes part = load_wide(key + i);
+          fetch_line(ahead + t * pages.entry, i);
 #pragma GCC unroll 8
-        for (int h = 0; h < HEADS; ++h) sums[h] += part * load(queries + h * query_stride + i);
+          for (int h = 0; h < HEADS; ++h) sums[h] += part * load(queries + h * query_stride + i);
+        }
+        for (int h = 0; h < HEADS; ++h) scores[h * score_stride + begin + t] = sum(sums[h]);
       }
-      for (int h = 0; h < HEADS; ++h) scores[h * score_stride + begin + t] = sum(sums[h]);
     }
   }
 }
@@ -231,16 +232,25 @@ inline void mix_part(const Reading<C>& read, const float* weights, int64_t weigh
 }
 
 #if DUNWU_SHORT_PAIRS
+/// Where the numbers of two vectors stand that become pairs: those of their first halves, and of their second ones.
+struct PairPlaces {
+  alignas(64) uint16_t low[32] = {}, high[32] = {};
+};
+constexpr PairPlaces pair_places() {
+  PairPlaces places;
+  for (int i = 0; i < 32; ++i) {
+    places.low[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
+    places.high[i] = static_cast<uint16_t>(places.low[i] + 16);
+  }
+  return places;
+}
+constexpr PairPlaces kPairPlaces = pair_places();
+
 /// As above, of bfloat16 values, two tokens at a time; the weights are bfloat16 too.
 template <int HEADS, int VECTORS>
 inline void mix_part(const Reading<c10::BFloat16>& read, const c10::BFloat16* weights, int64_t weight_stride, int64_t first, float* outputs) {
   const Pages<c10::BFloat16>& pages = read.pages;
-  alignas(64) uint16_t low[32], high[32];
-  for (int i = 0; i < 32; ++i) {
-    low[i] = static_cast<uint16_t>(i / 2 + i % 2 * 32);
-    high[i] = static_cast<uint16_t>(low[i] + 16);
-  }
-  const __m512i first_half = _mm512_load_si512(low), second_half = _mm512_load_si512(high);
+  const __m512i first_half = _mm512_load_si512(kPairPlaces.low), second_half = _mm512_load_si512(kPairPlaces.high);
   __m512 sums[HEADS][VECTORS] = {};
   for (int64_t begin = 0; begin < pages.tokens; begin += kPageTokens) {
     const c10::BFloat16 *page = pages.page(begin / kPageTokens) + read.value_offset + first, *ahead = first > 0 ? nullptr : read.after_values(begin / kPageTokens);
@@ -278,45 +288,46 @@ inline void mix_part(const Reading<c10::BFloat16>& read, const c10::BFloat16* we
 }
 #endif
 
-/// What values of type C are weighted with: float32, or bfloat16, which is put where the float32 numbers lie.
+/// `count` numbers, times `scale`, as factors for C. Those of bfloat16 come where the float32 numbers lie; zeros follow them to the end of the
+/// last vector.
 template <typename C>
-using Weight = std::conditional_t<DUNWU_SHORT_PAIRS != 0, C, float>;
-
-/// The softmax of a row of scores, as weights; zeros after the last up to a whole vector.
-template <typename C>
-inline void weigh(float* row, int64_t tokens) {
-  const float inverse = 1.0f / exponentiate(row, tokens, maximum(row, tokens));
+inline void factors(float* row, int64_t count, float scale) {
 #if DUNWU_SHORT_PAIRS
   if constexpr (std::is_same_v<C, c10::BFloat16>) {
-    auto* to = reinterpret_cast<__m256i*>(row);
-    for (int64_t t = 0; t < tokens; t += kLanes, ++to) {
-      const auto some = static_cast<__mmask16>(tokens - t >= kLanes ? 0xffff : (1u << (tokens - t)) - 1);
-      _mm256_storeu_si256(to, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_maskz_loadu_ps(some, row + t), _mm512_set1_ps(inverse)))));
+    auto* to = reinterpret_cast<C*>(row);
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const auto some = static_cast<__mmask16>(count - i >= kLanes ? 0xffff : (1u << (count - i)) - 1);
+      const __m512 value = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, row + i), _mm512_set1_ps(scale));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value)));
     }
     return;
   }
 #endif
-  for (int64_t t = 0; t < tokens; ++t) row[t] *= inverse;
+  for (int64_t i = 0; scale != 1.0f && i < count; ++i) row[i] *= scale;
 }
 
 template <int HEADS, typename C>
-inline void attend_heads(const Reading<C>& read, const float* queries, float* scores, float* outputs) {
-  const Pages<C>& pages = read.pages;
-  const int64_t stride = padded(pages.tokens);
-  scores_of<HEADS, C>(read, queries, scores, stride);
-  for (int h = 0; h < HEADS; ++h) weigh<C>(scores + h * stride, pages.tokens);
-  const auto* weights = reinterpret_cast<const Weight<C>*>(scores);
-  const int64_t weight_stride = stride * static_cast<int64_t>(sizeof(float) / sizeof(Weight<C>));
+inline void attend_heads(const Reading<C>& read, float* queries, float* scores, float* outputs) {
+  // Factors of the next head lie as far on as its float32 numbers did.
+  constexpr int64_t kPerNumber = sizeof(float) / sizeof(Factor<C>);
+  const int64_t tokens = read.pages.tokens, stride = padded(tokens);
+  for (int h = 0; h < HEADS; ++h) factors<C>(queries + h * read.key_width, read.key_width, 1.0f);
+  scores_of<HEADS, C>(read, reinterpret_cast<const Factor<C>*>(queries), kPerNumber * read.key_width, scores, stride);
+  for (int h = 0; h < HEADS; ++h) {
+    float* row = scores + h * stride;
+    factors<C>(row, tokens, 1.0f / exponentiate(row, tokens, maximum(row, tokens)));
+  }
+  const auto* weights = reinterpret_cast<const Factor<C>*>(scores);
   int64_t i = 0;
   constexpr int kVectors = kAccumulators >= 24 ? 4 : 2;
-  for (; i + kVectors * kLanes <= read.value_width; i += kVectors * kLanes) mix_part<HEADS, kVectors>(read, weights, weight_stride, i, outputs);
-  for (; i < read.value_width; i += kLanes) mix_part<HEADS, 1>(read, weights, weight_stride, i, outputs);
+  for (; i + kVectors * kLanes <= read.value_width; i += kVectors * kLanes) mix_part<HEADS, kVectors>(read, weights, kPerNumber * stride, i, outputs);
+  for (; i < read.value_width; i += kLanes) mix_part<HEADS, 1>(read, weights, kPerNumber * stride, i, outputs);
 }
 
-/// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros; outputs [heads, value_width].
+/// softmax(queries · keysᵀ) · values. queries [heads, key_width], already scaled, padded with zeros, are overwritten; outputs [heads, value_width].
 /// Keys and values are parts of the entries. `scores` has room for padded(tokens) numbers of four heads.
 template <typename C>
-inline void attend(const Reading<C>& read, const float* queries, int64_t heads, float* scores, float* outputs) {
+inline void attend(const Reading<C>& read, float* queries, int64_t heads, float* scores, float* outputs) {
   int64_t h = 0;
   for (; h + 4 <= heads; h += 4) attend_heads<4>(read, queries + h * read.key_width, scores, outputs + h * read.value_width);
   for (; h + 2 <= heads; h += 2) attend_heads<2>(read, queries + h * read.key_width, scores, outputs + h * read.value_width);
