@@ -1,6 +1,6 @@
 import { liveTensors, op } from '@dunwu/torch';
 import { expect, it } from 'vitest';
-import { PagedCache } from './paged-cache.js';
+import { PAGE_TOKENS, PagedCache, tokenBytes } from './paged-cache.js';
 import { tinyDense } from './testing/tiny.js';
 
 const DEVICES = ['cpu', op('dunwu::stand_in')() as string];
@@ -24,6 +24,32 @@ it.each(DEVICES)('on %s all pages are there from the beginning, and come back wh
   cache.dispose();
   expect(liveTensors()).toBe(before);
 });
+
+it.runIf(process.platform === 'linux')(
+  'the memory of the last large cache is that of the next of about its size, and of one at a time',
+  () => {
+    const { config } = tinyDense('llama', 1);
+    // Two and a half megabytes or so; what is smaller comes from the heap.
+    const pages = Math.ceil(2.5e6 / (tokenBytes(config, 'float32') * PAGE_TOKENS));
+    const filled = (count: number, value: number): PagedCache => {
+      const cache = new PagedCache(config, count);
+      for (const layer of cache.layers) layer.fill_(value);
+      return cache;
+    };
+    const first = (cache: PagedCache): number => cache.layers[0]?.numbers()[0] as number;
+    filled(pages, 1).dispose();
+    const [again, beside] = [new PagedCache(config, pages), filled(pages, 2)];
+    expect(first(again)).toBe(1);
+    again.layers[0]?.fill_(3);
+    expect(first(beside)).toBe(2);
+    again.dispose();
+    beside.dispose();
+    // Memory that the system gives is zeros.
+    const small = new PagedCache(config, Math.ceil(pages / 2));
+    expect(first(small)).toBe(0);
+    small.dispose();
+  },
+);
 
 it.each(DEVICES)('on %s a cache that there is no memory for is told with its size, and what to lower', (device) => {
   const { config } = tinyDense('llama', 1);

@@ -38,7 +38,7 @@ export class PagedCache {
   /** One tensor a layer, [pages, PAGE_TOKENS, numbers of an entry]; how a page is laid out is the decoder's matter. */
   readonly layers: readonly Tensor[];
   readonly #device: Device;
-  /** Of all layers, in one piece: large enough that the system takes it back as soon as it is freed. */
+  /** Of all layers, in one piece: large enough that the heap does not hold it. The last one that was freed is there for the next. */
   readonly #memory: Tensor;
   /** How many sequences use each page. */
   readonly #users: number[] = [];
@@ -105,7 +105,8 @@ export class PagedCache {
 
 function memory(shape: readonly number[], dtype: CacheType, device: Device): Tensor {
   // The fused decoder reads nothing that was not written; the plain one multiplies what pads an entry, which must not be NaN.
-  const make = (): Tensor => (device === 'cpu' ? (ownMemory(shape, dtype) as Tensor) : zeros(shape, { dtype, device }));
+  const make = (): Tensor =>
+    device === 'cpu' ? (ownMemory(shape, dtype, true) as Tensor) : zeros(shape, { dtype, device });
   try {
     return scope(() => keep(make()));
   } catch (cause) {

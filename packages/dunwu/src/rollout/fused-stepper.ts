@@ -6,8 +6,8 @@ import { drawTokens } from './sampling.js';
 import { type Draw, type DrawnToken, likeliest, type Stepper } from './stepper.js';
 
 /**
- * Tokens of a step where there are fewer rows. Products in bfloat16 are fast enough that reading the weights once more costs more than the
- * memory of twice as many.
+ * Columns of a step: what the rows that are decoded leave of them is filled with tokens of prompts. Where bfloat16 is multiplied on matrix
+ * units, reading the weights once more costs more than the memory of twice as many.
  */
 export const fusedColumns = (dtype: DecoderType): number => (dtype === 'bfloat16' ? 512 : 256);
 

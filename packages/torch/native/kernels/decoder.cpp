@@ -212,11 +212,11 @@ class TypedDecoder : public Decoder {
       team.meet();
       enter(team, room.first, final_norm_, last, room);
       // Rows of logits, as samplers want them: some at a time, while they are near.
-      const int64_t piece = on_units_ ? kTileRows : kAccumulators, most = kGateRows / piece * piece;
+      const int64_t piece = on_units_ ? kTileRows : kAccumulators, most = kNearRows / piece * piece;
       const auto [begin, end] = team.share(vocabulary, piece);
+      float* near = room.own[team.member];
       for (int64_t v = begin; v < end; v += most) {
         const int64_t rows = std::min(most, end - v);
-        float* near = room.own[team.member];
         apply_rows({head_, nullptr}, v, v + rows, room.normed, last, near - v * last, room.packed);
         for (int64_t m = 0; m < in.wanted_count; m += kColumnBlock) {
           const int64_t count = std::min(kColumnBlock, in.wanted_count - m);
@@ -232,8 +232,8 @@ class TypedDecoder : public Decoder {
   }
 
  private:
-  /// Gates that are computed at a time, and as many ups, at most; and logits.
-  static constexpr int64_t kGateRows = 72;
+  /// Rows that are computed at a time, while they are near, at most: of gates, and as many of ups; or of logits.
+  static constexpr int64_t kNearRows = 72;
 
   /// Where the step's intermediate results lie, feature by feature.
   struct Room {
@@ -343,7 +343,7 @@ class TypedDecoder : public Decoder {
     const int64_t routed = experts_ > 0 ? padded(in.columns) * (hidden_ + 3 * inner_ + std::max(hidden_, inner_)) : 0;
     own_.resize(threads);
     room.own.resize(threads);
-    for (int64_t t = 0; t < threads; ++t) room.own[t] = own_[t].take(std::max({attention, routed, 2 * experts_ + expert_groups_, 2 * kGateRows * width}));
+    for (int64_t t = 0; t < threads; ++t) room.own[t] = own_[t].take(std::max({attention, routed, 2 * experts_ + expert_groups_, 2 * kNearRows * width}));
     return room;
   }
 
@@ -684,7 +684,7 @@ class TypedDecoder : public Decoder {
   /// still near when they are read.
   void gated(const Team& team, const Linear<W>& layer, int64_t width, const Room& room) const {
     const int64_t inner = layer.weight.rows / 2, piece = on_units_ ? kTileRows : kAccumulators;
-    const int64_t most = std::clamp(inner / team.size / piece * piece, piece, kGateRows / piece * piece);
+    const int64_t most = std::clamp(inner / team.size / piece * piece, piece, kNearRows / piece * piece);
     const auto [begin, end] = team.share(inner, most);
     float *gates = room.own[team.member], *y = room.second;
     for (int64_t n = begin; n < end; n += most) {

@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -22,7 +23,7 @@ constexpr size_t kLarge = size_t{1} << 20;
 /// What is larger is not kept.
 constexpr size_t kMostKept = size_t{1} << 27;
 
-/// Memory that no tensor has; given back at its end.
+/// Memory from the system; given back at its end.
 class Mapping {
  public:
   Mapping() = default;
@@ -34,7 +35,6 @@ class Mapping {
     else
       madvise(memory_, bytes, MADV_HUGEPAGE);
   }
-  Mapping(void* memory, size_t bytes) : memory_(memory), bytes_(bytes) {}
   Mapping(Mapping&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(memory_, other.memory_);
@@ -44,18 +44,17 @@ class Mapping {
   ~Mapping() {
     if (memory_ != nullptr) munmap(memory_, bytes_);
   }
-  /// Whether a tensor of so many bytes may have it: it is hardly larger.
-  bool fits(size_t bytes) const { return memory_ != nullptr && bytes <= bytes_ && bytes_ - bytes <= bytes / 16; }
+  /// Whether a tensor of so many bytes may have it: it is not much larger.
+  bool fits(size_t bytes) const { return memory_ != nullptr && bytes <= bytes_ && bytes_ - bytes <= bytes / 4; }
   size_t bytes() const { return bytes_; }
-  /// The memory, which whoever takes it gives back.
-  void* take() { return std::exchange(memory_, nullptr); }
+  void* data() const { return memory_; }
 
  private:
   void* memory_ = nullptr;
   size_t bytes_ = 0;
 };
 
-/// The last memory that a tensor left.
+/// The last memory that was left to be kept.
 class Kept {
  public:
   /// Empty where it does not fit; then it goes, so that there are never two for one.
@@ -83,22 +82,27 @@ Kept& kept() {
 
 }  // namespace
 
-at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) {
+at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type, bool keep) {
+  for (const int64_t size : sizes) TORCH_CHECK(size >= 0, "own_memory: sizes must not be negative, got ", sizes);
   const size_t bytes = c10::multiply_integers(sizes) * c10::elementSize(type);
   if (bytes < kLarge) return at::empty(sizes, type);
-  Mapping mapping = kept().take(bytes);
-  if (!mapping.fits(bytes)) mapping = Mapping(bytes);
+  Mapping mapping = keep ? kept().take(bytes) : Mapping();
+  // The next may be a little larger: what is reserved and not written costs nothing.
+  if (!mapping.fits(bytes)) mapping = Mapping(keep ? bytes + bytes / 8 : bytes);
   TORCH_CHECK_WITH(OutOfMemoryError, mapping.fits(bytes), "own_memory: out of memory: ", bytes, " bytes cannot be reserved");
-  const size_t all = mapping.bytes();
-  return at::from_blob(mapping.take(), sizes, [all](void* own) { kept().put(Mapping(own, all)); }, type);
+  const auto owner = std::make_shared<Mapping>(std::move(mapping));
+  const auto release = [owner, keep](void*) {
+    if (keep) kept().put(std::move(*owner));
+  };
+  return at::from_blob(owner->data(), sizes, release, type);
 }
 
 #else
 
-at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type) { return at::empty(sizes, type); }
+at::Tensor own_memory(at::IntArrayRef sizes, at::ScalarType type, bool) { return at::empty(sizes, type); }
 
 #endif
 
-TORCH_LIBRARY_FRAGMENT(dunwu, m) { m.def("own_memory(int[] sizes, ScalarType dtype) -> Tensor", own_memory); }
+TORCH_LIBRARY_FRAGMENT(dunwu, m) { m.def("own_memory(int[] sizes, ScalarType dtype, bool keep=False) -> Tensor", own_memory); }
 
 }  // namespace dunwu

@@ -130,8 +130,9 @@ inline void tiles_4_1(const TileWalk& w, int64_t depth, const c10::BFloat16* x, 
   }
   const c10::BFloat16* from = w.at;
   for (int64_t k = 0; k < depth; k += kTileDepth, from += w.piece) {
-    // Where rows end, the next sixteen begin: of these sixty-four, which are read already.
-    const c10::BFloat16* ahead = from + kAhead * w.piece + (k + kAhead * kTileDepth < depth ? 0 : 3 * w.block);
+    // Behind the end of 16 rows memory goes on with the next 16, which belong to these 64 and are read already: the next 64 begin three blocks
+    // further on. Those that are not there are asked for to no effect.
+    const c10::BFloat16* ahead = TILED ? from + kAhead * w.piece + (k + kAhead * kTileDepth < depth ? 0 : 3 * w.block) : nullptr;
     _tile_loadd(6, x + k * width, y_row);
     if constexpr (TILED) fetch_tile(ahead);
     _tile_loadd(4, from, w.row);

@@ -15,6 +15,8 @@
 #include "columns.h"
 #include "math.h"
 
+/// Where the processor multiplies pairs of bfloat16, keys and values of that type are not widened; queries and the softmax's weights are
+/// rounded to it then, as on matrix units. Not with clang, which lacks the vector extensions of `sums_of_16`.
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512BF16__) && !defined(__clang__)
 #define DUNWU_SHORT_PAIRS 1
 #else
@@ -288,8 +290,8 @@ inline void mix_part(const Reading<c10::BFloat16>& read, const c10::BFloat16* we
 }
 #endif
 
-/// `count` numbers, times `scale`, as factors for C. Those of bfloat16 come where the float32 numbers lie; zeros follow them to the end of the
-/// last vector.
+/// `count` numbers, times `scale`, become factors for C. Those of bfloat16 come to lie in the first half of the row: what is written there has
+/// been read before. Zeros follow them to a whole block of 16, so that an odd last one has a partner.
 template <typename C>
 inline void factors(float* row, int64_t count, float scale) {
 #if DUNWU_SHORT_PAIRS

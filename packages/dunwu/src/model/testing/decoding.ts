@@ -71,6 +71,11 @@ export const MODELS: [name: string, make: () => CausalModel][] = [
         initializer_range: 0.1,
       }),
   ],
+  // Widths of 16 and 48 of which 32 are read together, and one, two and four heads a key.
+  ...([4, 2, 1] as const).map((num_key_value_heads): [string, () => CausalModel] => [
+    `qwen2, heads of 40, ${4 / num_key_value_heads} a key`,
+    () => tinyDense('qwen2', 19, { head_dim: 40, num_attention_heads: 4, num_key_value_heads, vocab_size: 90 }),
+  ]),
   ['deepseek_v3 with adapters', () => adapted(tinyModel(11))],
   ['qwen2 with adapters', () => adapted(tinyDense('qwen2', 12), { target_modules: ['k_proj', 'up_proj'] })],
 ];
