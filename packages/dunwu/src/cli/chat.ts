@@ -61,14 +61,21 @@ Examples:
 async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
   const { folder } = await findModel(given);
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
-  const [opened, { createGenerator, speculativeText }, { begunThought }, { Conversation }, { AnswerPrinter }] =
-    await Promise.all([
-      openModel(folder, flags),
-      import('./speculative.js'),
-      import('../text/begun-thought.js'),
-      import('./conversation.js'),
-      import('./answer-printer.js'),
-    ]);
+  const [
+    opened,
+    { createGenerator, speculativeText },
+    { checkChatTemplate },
+    { begunThought },
+    { Conversation },
+    { AnswerPrinter },
+  ] = await Promise.all([
+    openModel(folder, flags),
+    import('./speculative.js'),
+    import('../text/chat-prompt.js'),
+    import('../text/begun-thought.js'),
+    import('./conversation.js'),
+    import('./answer-printer.js'),
+  ]);
   const { tokenizer, stopIds } = opened;
   const { user, assistant } = tokenizer.special;
   if ((user === undefined || assistant === undefined) && tokenizer.chat_template === undefined) {
@@ -76,6 +83,7 @@ async function chatCommand(given: string, flags: ChatFlags): Promise<void> {
       `${tokenizer.path}: has neither role tokens nor a chat template: a base model cannot chat; see dunwu generate --raw`,
     );
   }
+  checkChatTemplate(tokenizer);
   const engine = await createGenerator(opened, folder, flags.speculative === true);
   const { model } = engine;
   const stop = stopIds(model);

@@ -117,6 +117,9 @@ test('what --task can be', async () => {
   await expect(chooseTask('{type: equation, stepz: 3}', null)).rejects.toThrow('stepz');
   await expect(chooseTask('none.jsonl', null)).rejects.toThrow('--task none.jsonl: there is no such file');
   await expect(chooseTask('{type: [', null)).rejects.toThrow('not valid YAML');
+  const empty = path.join(dir, 'empty.json');
+  writeFileSync(empty, '');
+  await expect(chooseTask(empty, null)).rejects.toThrow(`--task ${empty}: the file is empty`);
 });
 
 test('stops where generation_config.json says, as generate, chat and serve do', async () => {

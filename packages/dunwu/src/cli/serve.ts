@@ -99,6 +99,7 @@ async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
   requireTokenizer(folder, 'a model reads and writes text through its tokenizer');
   const [
     { tokenizer, load, stopIds },
+    { checkChatTemplate },
     { decoderType },
     { tokenBytes },
     { ContinuousEngine },
@@ -106,12 +107,14 @@ async function serveCommand(given: string, flags: ServeFlags): Promise<void> {
     { serve },
   ] = await Promise.all([
     openModel(folder, flags),
+    import('../text/chat-prompt.js'),
     import('../model/decoder.js'),
     import('../model/paged-cache.js'),
     import('../rollout/continuous-engine.js'),
     import('../serve/app.js'),
     import('@hono/node-server'),
   ]);
+  checkChatTemplate(tokenizer);
   const model = load();
   const positions = model.config.max_position_embeddings;
   const maxTokens =

@@ -53,6 +53,7 @@ export async function chooseTask(given: string | undefined, run: RunOfModel | nu
     };
     if (!/\.(ya?ml|json)$/i.test(given)) return asData();
     const value = await parseYaml(readFileSync(given, 'utf8'), given);
+    if (value === null || value === undefined) throw new UsageError(`--task ${given}: the file is empty; ${FORMS}`);
     if (Array.isArray(value) && /\.json$/i.test(given)) return asData();
     const block =
       typeof value === 'object' && value !== null && 'stages' in value && 'task' in value ? value.task : value;

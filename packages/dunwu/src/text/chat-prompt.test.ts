@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { chatTokens } from './chat-prompt.js';
+import { chatTokens, checkChatTemplate } from './chat-prompt.js';
 import { makeTokenizer, SMALL_CORPUS } from './testing/make-tokenizer.js';
 
 const template = "{% for m in messages %}{{ '<｜User｜>' + m.content }}{% endfor %}";
@@ -18,4 +18,12 @@ test('private-use characters in a message stay, and special tokens that it spell
 test('a message with all of them is refused', () => {
   const all = Array.from({ length: 0xf8ff - 0xe000 }, (_, i) => String.fromCharCode(0xe000 + i)).join('');
   expect(() => ask(all)).toThrow('every private-use character occurs in them');
+});
+
+test('a template that cannot be read is told with its folder before anything is asked of it', () => {
+  expect(() => checkChatTemplate(tokenizer)).not.toThrow();
+  expect(() => checkChatTemplate({ chat_template: undefined, path: '/m/tokenizer.json' })).not.toThrow();
+  expect(() => checkChatTemplate({ chat_template: '{% bad', path: '/m/tokenizer.json' })).toThrow(
+    /^\/m: the chat template \(chat_template\.jinja, or in tokenizer_config\.json\) is not valid: /,
+  );
 });

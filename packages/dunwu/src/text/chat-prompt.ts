@@ -1,5 +1,6 @@
+import { dirname } from 'node:path';
 import { Template } from '@huggingface/jinja';
-import { errorText } from '../util/errors.js';
+import { errorText, UsageError } from '../util/errors.js';
 import { type PromptLimit, PromptTooLong } from './prompt-limit.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -22,6 +23,20 @@ export function renderChatTemplate(
     return new Template(template).render({ messages, add_generation_prompt: false, ...variables });
   } catch (error) {
     throw new Error(`chat template: ${errorText(error)}`);
+  }
+}
+
+/**
+ * Before anything is asked of it: whether the tokenizer's chat template can be read, if it has one.
+ * @throws UsageError naming its folder
+ */
+export function checkChatTemplate({ chat_template, path }: Pick<Tokenizer, 'chat_template' | 'path'>): void {
+  try {
+    if (chat_template !== undefined) new Template(chat_template);
+  } catch (error) {
+    throw new UsageError(
+      `${dirname(path)}: the chat template (chat_template.jinja, or in tokenizer_config.json) is not valid: ${errorText(error)}`,
+    );
   }
 }
 

@@ -25,7 +25,9 @@ export function* readParquet(
   { memoryMb = 2048, ms = 20_000 }: ParquetLimits = {},
 ): Generator<JsonLine> {
   const absolute = path.resolve(file);
-  if (!statSync(absolute, { throwIfNoEntry: false })?.isFile()) throw new Error(`${file}: no such file`);
+  const stat = statSync(absolute, { throwIfNoEntry: false });
+  if (!stat?.isFile()) throw new Error(`${file}: no such file`);
+  if (stat.size === 0) throw new Error(`${file}: not a readable Parquet file: it is empty`);
   const worker = new SyncWorker<ParquetRequest, ParquetReply>('util/parquet-worker', { memoryMb });
   const ask = (request: ParquetRequest, bytes: number): ParquetReply => {
     const reply = worker.call(request, ms + bytes / 1000);

@@ -41,6 +41,7 @@ it.each([
   ['cut.json', '[{"a":1}', /cut\.json: not valid JSON: .*; JSON lines have the ending \.jsonl/],
   ['object.json', '{"a":1}', /object\.json: expected a list of objects/],
   ['lines.json', '{"a":1}\n{"a":2}\n', /lines\.json: not valid JSON/],
+  ['empty.parquet', '', /empty\.parquet: not a readable Parquet file: it is empty/],
   ['cut.parquet', 'PAR1', /cut\.parquet: not a readable Parquet file/],
 ])('%s: the file is named, and what is wrong', (name, text, message) => {
   expect(() => read(write(name, text))).toThrow(message);

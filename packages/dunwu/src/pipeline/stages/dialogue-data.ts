@@ -59,6 +59,8 @@ export function prepareRows(
   }
   const counts = { empty: leftOut.empty.length, oversized: leftOut.oversized.length };
   if (rows.length === 0) {
+    const from = sources.map(({ file, stage, task }) => String(file ?? stage ?? task)).join(', ');
+    if (counts.empty + counts.oversized === 0) throw new Error(`data: there are no rows in ${from}`);
     throw new Error(
       `data: no rows to train on (${counts.empty} empty, ${counts.oversized} longer than ${options.longest} tokens): ` +
         'look at the data, or raise packing.time',

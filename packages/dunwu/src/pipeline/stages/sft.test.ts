@@ -73,6 +73,10 @@ describe('a run', () => {
   test('data that cannot be trained on: the error says where', async () => {
     writeFileSync(path.join(root, 'bad.jsonl'), `${row('a', 'b')}{"prompt": 1}\n`);
     await expect(runStages(recipe('[{ file: bad.jsonl }]'), path.join(root, 'bad'))).rejects.toThrow(/bad\.jsonl:2: /);
+    writeFileSync(path.join(root, 'none.jsonl'), '');
+    await expect(runStages(recipe('[{ file: none.jsonl }]'), path.join(root, 'none'))).rejects.toThrow(
+      'data: there are no rows in none.jsonl',
+    );
     await expect(
       runStages(
         recipe('[{ file: rows.jsonl }]', ', packing: { batch: 1, time: 161 }').replace(
